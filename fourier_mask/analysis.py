@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .spectrum import CORNER_CYC, angular_energy, radial_energy, radius
+from .spectrum import angular_energy, radial_energy, radius
 
 # %% ../nbs/07_analysis.ipynb #code-mask-summary
 def mask_summary(

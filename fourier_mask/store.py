@@ -15,6 +15,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -157,7 +158,7 @@ def damaged(
 
 def wait_for(
     path: Path,  # file to lock
-) -> FileLock:  # held; a context that lets go
+) -> AbstractContextManager:  # the lock, held; leaving the context lets go
     "Take a lock; say so if another process has it. Source: ours."
     lock = FileLock(path)
     try: return lock.acquire(timeout=0)

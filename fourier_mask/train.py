@@ -41,7 +41,7 @@ class AttackSettings(Settings):
     alpha_255: float = Field(4, ge=0, le=255, description="change in one step, in 1/255")
     train_steps: int = Field(5, ge=1, description="steps while training")
     eval_steps: int = Field(10, ge=1, description="steps to attack a trained network")
-    eval_images: int = Field(500, ge=1, description="validation images attacked to measure the robust accuracy")
+    eval_images: int = Field(250, ge=1, description="validation images attacked to measure the robust accuracy")
 
 
 class TrainSettings(Settings):
@@ -49,7 +49,7 @@ class TrainSettings(Settings):
 
     architecture: Literal["vgg11", "resnet18"] = "vgg11"
     width: float = Field(0.5, gt=0, description="factor on the number of filters")
-    epochs: int = Field(5, ge=1, description="passes over the training images")
+    epochs: int = Field(6, ge=1, description="passes over the training images")
     batch_size: int = Field(64, ge=2, description="images a step")
     max_lr: float = Field(1e-3, gt=0, description="Adam's peak rate")
     rise: float = Field(0.3, gt=0, lt=1, description="share of the steps in which the rate rises")
@@ -157,7 +157,8 @@ def train_network(
         x, y = data.train.images.to(device), data.train.labels.to(device)
         steps = settings.epochs * math.ceil(len(x) / settings.batch_size)
         optimizer = torch.optim.Adam(model.parameters(), settings.max_lr)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.max_lr, total_steps=steps + 1, pct_start=settings.rise, final_div_factor=1e8)
+        rise = max(settings.rise, 2 / (steps + 1))  # at least one step
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.max_lr, total_steps=steps + 1, pct_start=rise, final_div_factor=1e8)
         history, best = [], None
         for epoch in tqdm(range(settings.epochs), f"{regime} network", disable=not progress):
             model.train()

@@ -1,0 +1,36 @@
+# make reproduce · make test · make lab · make bench; each sets up .venv by itself, once.
+PYTHON ?= python3.11
+PROFILE ?= quick
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help reproduce test lab bench notebooks readme
+help:
+	@echo "make reproduce   the paper's figures and tables, into figures/$(PROFILE), with report.html"
+	@echo "make test        everything that is checked"
+	@echo "make lab         JupyterLab on the notebooks"
+	@echo "make bench       speed and memory"
+	@echo "make notebooks   after an edit in nbs: export the package, run the pages, write README.md"
+
+$(READY): constraints.txt settings.ini setup.py pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,lab]"
+	touch $@
+
+reproduce: $(READY)
+	$(BIN)/fourier-mask reproduce --profile $(PROFILE)
+
+test: $(READY)
+	$(BIN)/ruff check fourier_mask nbs tests benchmarks tools
+	cd nbs && MPLBACKEND=agg OMP_NUM_THREADS=1 ../$(BIN)/nbdev_test --n_workers 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
+lab: $(READY)
+	$(BIN)/jupyter lab --notebook-dir nbs
+
+bench: $(READY)
+	$(BIN)/python benchmarks/dataset_mask.py
+
+notebooks: $(READY)
+	$(BIN)/nbdev_export
+	$(BIN)/python tools/pages.py

@@ -1,0 +1,26 @@
+"Every test works in folders of its own; nothing is read from or written to the repository's runs/ and figures/."
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=40)  # the first call compiles checks; a failure must come again
+settings.load_profile("repeatable")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    "A fresh store and a fresh folder for pictures."
+    monkeypatch.setenv("FOURIER_MASK_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("FOURIER_MASK_FIGURES", str(tmp_path / "figures"))
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    "Environment of a subprocess with one store and one folder for pictures for the whole session."
+    folder = tmp_path_factory.mktemp("session")
+    return os.environ | {"FOURIER_MASK_RUNS": str(folder / "runs"), "FOURIER_MASK_FIGURES": str(folder / "figures"), "OMP_NUM_THREADS": "1"}

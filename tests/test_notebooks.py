@@ -1,0 +1,87 @@
+"The contract of the notebooks: exports in step, paper notebooks of one form, nothing in them that does not belong."
+import ast
+import filecmp
+import re
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+from fourier_mask.record import load_manifest
+from fourier_mask.reproduce import notebook_parameters
+
+LIBRARY = sorted((ROOT / "nbs").glob("*.ipynb"))
+PAPER = sorted((ROOT / "nbs" / "paper").glob("*.ipynb"))
+
+
+def code(path): return [c for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+
+
+def lines(cell): return [line for line in cell.source.splitlines() if line.strip()]
+
+
+def test_the_package_is_what_the_notebooks_export(tmp_path):
+    for name in ("nbs", "settings.ini", "pyproject.toml", "setup.py", "README.md"):
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
+    (tmp_path / "fourier_mask").mkdir()
+    shutil.copy(ROOT / "fourier_mask" / "__init__.py", tmp_path / "fourier_mask")
+    subprocess.run([f"{sys.prefix}/bin/nbdev_export"], cwd=tmp_path, check=True, timeout=120)
+    names = [p.name for p in sorted((tmp_path / "fourier_mask").glob("*.py"))]
+    assert names == [p.name for p in sorted((ROOT / "fourier_mask").glob("*.py"))]
+    _, different, errors = filecmp.cmpfiles(tmp_path / "fourier_mask", ROOT / "fourier_mask", names, shallow=False)
+    assert not different and not errors, "run nbdev_export and commit what it writes"
+
+
+def test_the_readme_is_what_its_notebook_makes():
+    result = subprocess.run([sys.executable, "tools/pages.py", "--check"], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, "README.md differs from nbs/index.ipynb or figures/quick: run make notebooks\n" + result.stderr[-2000:]
+
+
+@pytest.mark.parametrize("path", PAPER, ids=lambda p: p.stem)
+def test_paper_notebooks_have_one_form(path):
+    cells = nbformat.read(path, 4).cells
+    headings = [line[3:] for c in cells if c.cell_type == "markdown" for line in c.source.splitlines() if line.startswith("## ")]
+    result = "Table" if path.stem.startswith("tab") else "Figure"
+    assert headings == ["Claim", "Parameters", "Inputs", "Compute", result, "Check", "Record"]
+    assert len(code(path)) <= 12 and sum(len(lines(c)) for c in code(path)) <= 120
+    assert all(not c.outputs and c.execution_count is None for c in code(path))
+    for cell in code(path):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.FunctionDef): assert node.end_lineno - node.lineno < 5, f"{node.name} belongs in the library"
+
+
+@pytest.mark.parametrize("path", PAPER, ids=lambda p: p.stem)
+def test_parameters_are_explained_literals_with_types(path):
+    cell = next(c for c in code(path) if "parameters" in c.metadata.get("tags", []))
+    for line in lines(cell): assert re.fullmatch(r"\w+: (str|int|float|bool|dict) = [^#]+  # .+", line), line
+    assert {"profile", "seed", "settings", "out"} <= notebook_parameters(path).keys()
+
+
+def test_manifest_and_folder_agree():
+    manifest = load_manifest()
+    assert {item.notebook for item in manifest.values()} == {p.name for p in PAPER}
+    assert all(p.stem == f"{item.name}_{p.stem.removeprefix(item.name + '_')}" for item in manifest.values() for p in [item.path])
+    assert {p.stem for p in (ROOT / "paper" / "expected").glob("*.json")} == manifest.keys()
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda p: p.stem)
+def test_library_notebooks_are_pages(path):
+    cells = nbformat.read(path, 4).cells
+    assert cells[0].source.startswith("# ") and "\n> " in cells[0].source
+    words = sum(len(c.source.split()) for c in cells if c.cell_type == "markdown")
+    total = sum(len(lines(c)) for c in code(path))
+    assert total <= 400 and len(code(path)) <= 40 and words >= total
+    for cell in code(path):
+        for output in cell.outputs:
+            assert output.output_type != "error" and output.get("name") != "stderr" and not any("image" in kind for kind in output.get("data", {}))
+
+
+@pytest.mark.parametrize("path", LIBRARY + PAPER, ids=lambda p: p.stem)
+def test_no_path_of_a_machine_and_stable_ids(path):
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"/(root|home|tmp|Users|work)/", text)
+    ids = [c.id for c in nbformat.read(path, 4).cells]
+    assert len(set(ids)) == len(ids)

@@ -1,0 +1,185 @@
+"The runner: every item on the smoke profile, what is not run again, refusals, failures, sudden death."
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+from fourier_mask import cli
+from fourier_mask.record import load_expected, load_manifest
+
+COMMAND = [f"{sys.prefix}/bin/fourier-mask"]
+ITEMS = list(load_manifest())
+
+
+def run(*words, env, cwd=ROOT): return subprocess.run([*COMMAND, *words], env=env, cwd=cwd, capture_output=True, text=True, timeout=600)
+
+
+def metrics(folder, item): return json.loads((Path(folder) / item / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def smoke(environment):
+    "All items on the smoke profile, as a user runs them."
+    began = time.monotonic()
+    result = run("reproduce", "--profile", "smoke", env=environment)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return Path(environment["FOURIER_MASK_FIGURES"]) / "smoke", result, time.monotonic() - began
+
+
+@pytest.mark.parametrize("item", ITEMS)
+def test_every_item_leaves_what_it_promises(smoke, item):
+    folder, made = smoke[0], load_manifest()[item]
+    for name in made.outputs: assert (folder / item / name).stat().st_size > 0
+    record = metrics(folder, item)
+    assert record["item"] == item and record["profile"] == "smoke" and record["seed"] == 31
+    assert {"versions", "commit", "device", "seconds", "threads"} <= record.keys()
+    values = {value["name"]: value for value in record["values"]}
+    assert values and all(isinstance(value["value"], float) for value in values.values())
+    for name, expected in load_expected(item).items():
+        assert values[name]["paper"] == expected.paper
+        assert values[name]["verdict"] in (["not comparable"] if expected.comparable == "paper" else ["match", "differs"])
+    notebook = nbformat.read(folder / item / f"{item}.ipynb", 4)
+    assert not [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs if o.output_type == "error"]
+
+
+def test_what_must_hold_for_any_network_holds_on_smoke(smoke):
+    "Claims about the method itself, not about well-trained networks, must match even here."
+    for item in ("fig_01", "fig_02", "fig_A1"):
+        for value in metrics(smoke[0], item)["values"]:
+            if value["verdict"]: assert value["verdict"] == "match", value
+
+
+def test_the_report_is_one_page_with_everything(smoke):
+    page = (smoke[0] / "report.html").read_text()
+    pictures = [p for p in smoke[0].glob("*/*.png")]
+    assert page.count('src="data:image/png;base64,') == len(pictures) >= len(ITEMS)
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
+    assert all(f'id="{item}"' in page for item in ITEMS) and "89.56" in page and "not comparable" in page
+
+
+def test_what_has_not_changed_is_not_run_again(smoke, environment):
+    before = {p: p.stat().st_mtime_ns for p in smoke[0].glob("*/metrics.json")}
+    began = time.monotonic()
+    result = run("reproduce", "--profile", "smoke", env=environment)
+    took = time.monotonic() - began
+    assert result.returncode == 0 and result.stdout.count("unchanged") == len(ITEMS) + 1
+    assert {p: p.stat().st_mtime_ns for p in smoke[0].glob("*/metrics.json")} == before and took < 30  # 5 to 8 s seen; a loaded machine may double that
+
+
+def test_an_altered_picture_or_another_parameter_is_run_again(smoke, environment):
+    (smoke[0] / "fig_01" / "fig_01.png").write_bytes(b"not a picture")
+    result = run("reproduce", "fig_01", "--profile", "smoke", env=environment)
+    assert result.returncode == 0 and re.search(r"done +fig_01", result.stdout)
+    assert (smoke[0] / "fig_01" / "fig_01.png").read_bytes()[:4] == b"\x89PNG"
+    result = run("reproduce", "fig_01", "--profile", "smoke", "--set", "seed=3", "--set", "clip=0.5", env=environment)
+    assert result.returncode == 0 and metrics(smoke[0] / "seed=3" / "clip=0.5", "fig_01")["seed"] == 3
+    assert metrics(smoke[0], "fig_01")["seed"] == 31
+
+
+def test_papermill_alone_does_the_same(smoke, environment, tmp_path):
+    env = environment | {"FOURIER_MASK_FIGURES": str(tmp_path)}
+    words = [sys.executable, "-m", "papermill", load_manifest()["fig_04"].path, tmp_path / "out.ipynb", "-p", "profile", "smoke"]
+    subprocess.run(words, env=env, cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    assert metrics(tmp_path / "smoke", "fig_04")["values"] == metrics(smoke[0], "fig_04")["values"]
+
+
+@pytest.fixture
+def project(tmp_path):
+    "A copy of what `reproduce` reads, to break."
+    shutil.copytree(ROOT / "paper", tmp_path / "project" / "paper")
+    shutil.copytree(ROOT / "nbs" / "paper", tmp_path / "project" / "nbs" / "paper", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    return tmp_path / "project"
+
+
+def edit(path, change):
+    notebook = nbformat.read(path, 4)
+    change(notebook)
+    nbformat.write(notebook, path)
+
+
+def test_a_failing_notebook_is_shown_and_the_others_go_on(smoke, environment, project, tmp_path):
+    def fail(notebook): next(c for c in notebook.cells if c.source.startswith("signals =")).source = "signals = 1 / 0"
+    edit(project / "nbs" / "paper" / "fig_01_blue_shift.ipynb", fail)
+    env = environment | {"FOURIER_MASK_FIGURES": str(tmp_path / "figures")}
+    result = run("reproduce", "fig_01", "fig_02", "--profile", "smoke", env=env, cwd=project)
+    assert result.returncode == 1
+    assert re.search(r"fig_01 failed: cell \d+ \('signals = 1 / 0'\): ZeroDivisionError: division by zero", result.stdout), result.stdout
+    assert metrics(tmp_path / "figures" / "smoke", "fig_02")["item"] == "fig_02"
+    executed = nbformat.read(tmp_path / "figures" / "smoke" / "fig_01" / "fig_01.ipynb", 4)
+    assert [o.ename for c in executed.cells if c.cell_type == "code" for o in c.outputs if o.output_type == "error"] == ["ZeroDivisionError"]
+
+
+def refused(monkeypatch, capsys, *words):
+    monkeypatch.setattr(sys, "argv", ["fourier-mask", *words])
+    with pytest.raises(SystemExit) as stop: cli.main()
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2 and out == "" and err.count("\n") == 1 and err.startswith("fourier-mask: "), (stop.value.code, out, err)
+    return err
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["fig_3"], "item 'fig_3' is not known; there are fig_01.* Did you mean 'fig_0?3'"),
+    (["--profile", "quik"], "profile 'quik' is not known; there are smoke, quick, paper. Did you mean 'quick'"),
+    (["fig_03", "--set", "sede=3"], "parameter 'sede' is not known; .* Did you mean 'seed'"),
+    (["fig_03", "--set", "train.attack.esp_255=3"], "Did you mean 'train.attack.eps_255'"),
+    (["fig_03", "--set", "train.attack.eps_255=-1"], r"setting train.attack.eps_255 = -1 is not allowed: input should be greater than or equal to 0"),
+    (["fig_03", "--set", "mask.p=0.5"], "setting mask.p = 0.5 is not allowed: input should be greater than or equal to 1"),
+    (["fig_03", "--set", "data.n_val=3"], "so that no class is empty"),
+    (["fig_03", "--set", "seed=-1"], "seed must be a whole number"),
+    (["fig_03", "--set", "seed=three"], "parameter seed of fig_03 must be int"),
+    (["fig_04", "--set", "bands=0"], "bands of fig_04 must lie in 1 … 1024"),
+    (["fig_03", "--set", "seed"], "--set must be name=value"),
+    (["fig_03", "--jobs", "0"], "jobs must be at least 1"),
+    (["fig_03", "--profile", "paper"], "data.path must name a folder"),
+])
+def test_what_cannot_be_run_is_refused_before_anything_runs(monkeypatch, capsys, tmp_path, words, message):
+    words = ["reproduce", *words] if "--profile" in words else ["reproduce", *words, "--profile", "smoke"]
+    assert re.search(message, refused(monkeypatch, capsys, *words))
+    assert not list(tmp_path.rglob("*.json")) and not list(tmp_path.rglob("*.part"))
+
+
+def untag(notebook): next(c for c in notebook.cells if c.metadata.get("tags"))["metadata"] = {}
+
+
+def compute_in_parameters(notebook): next(c for c in notebook.cells if c.metadata.get("tags")).source += "\nhalf: float = 1 / 2  # not a literal"
+
+
+@pytest.mark.parametrize(("change", "message"), [(untag, "must have one cell tagged 'parameters'; it has 0"), (compute_in_parameters, "'name: type = literal' only")])
+def test_a_notebook_without_proper_parameters_is_refused(monkeypatch, capsys, project, change, message):
+    edit(project / "nbs" / "paper" / "fig_01_blue_shift.ipynb", change)
+    monkeypatch.chdir(project)
+    assert message in refused(monkeypatch, capsys, "reproduce", "fig_01", "--profile", "smoke")
+
+
+def test_a_manifest_that_names_what_is_not_there_is_refused(monkeypatch, capsys, project):
+    manifest = project / "paper" / "manifest.toml"
+    manifest.write_text(manifest.read_text() + '\n[fig_01.parameters.smoke]\nstpe = 0.1\n')
+    monkeypatch.chdir(project)
+    assert "Did you mean 'step'" in refused(monkeypatch, capsys, "reproduce", "fig_01", "--profile", "smoke")
+
+
+@pytest.mark.parametrize("variable", ["FOURIER_MASK_RUNS", "FOURIER_MASK_FIGURES"])
+def test_folders_that_cannot_be_written_are_refused_at_the_start(monkeypatch, capsys, tmp_path, variable):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(variable, str(tmp_path / "file" / "below"))
+    assert "cannot be written" in refused(monkeypatch, capsys, "reproduce", "fig_01", "--profile", "smoke")
+
+
+def test_too_little_room_is_refused_at_the_start(monkeypatch, capsys):
+    assert "MB of free space" in refused(monkeypatch, capsys, "reproduce", "fig_01", "--profile", "smoke", "--set", "need_mb=1e12")
+
+
+def test_expected_accuracies_are_the_papers_counts():
+    "Table 1's percentages are counts of 1,973 images, the only number between 1,500 and 2,100 that fits all ten."
+    counts = dict(natural=(1767, 1760), adversarial=(1571, 1558), scale=(1709, 1711), translation=(1694, 1684), rotation=(1351, 1345))
+    expected = load_expected("tab_01")
+    for regime, (standard, masked) in counts.items():
+        assert round(100 * standard / 1973, 2) == expected[f"{regime}: standard accuracy"].paper
+        assert round(100 * masked / 1973, 2) == expected[f"{regime}: masked accuracy"].paper

@@ -1,0 +1,98 @@
+"The store under damage, concurrency and sudden death, in real processes."
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from fourier_mask.store import Store, check_folder
+from fourier_mask.study import Study
+
+SLOW = """
+import sys, time, os
+from fourier_mask.store import Store
+def make(part):
+    (part / "a.txt").write_text("half")
+    print("at work", flush=True)
+    time.sleep(float(sys.argv[2]))
+    (part / "a.txt").write_text("whole")
+    return {"maker": os.getpid()}
+print(Store(sys.argv[1]).fetch("slow", {"n": 1}, make).record["result"]["maker"], flush=True)
+"""
+
+
+def slow(folder, seconds): return subprocess.Popen([sys.executable, "-c", SLOW, str(folder), str(seconds)], stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_compute_once(tmp_path):
+    first = slow(tmp_path, 3)
+    assert first.stdout.readline() == "at work\n"
+    second = slow(tmp_path, 0)
+    answers = [process.communicate(timeout=60)[0].split("\n") for process in (first, second)]
+    assert answers[1][0].startswith("waiting for another process that computes slow/")
+    assert answers[0][0] == answers[1][1] == str(first.pid)
+
+
+def test_killed_while_writing_then_whole(tmp_path):
+    process = slow(tmp_path, 60)
+    assert process.stdout.readline() == "at work\n"
+    process.send_signal(signal.SIGKILL); process.communicate()
+    assert list(Store(tmp_path).entries()) == [] and list(tmp_path.rglob("a.txt"))
+    process = slow(tmp_path, 0)
+    assert process.communicate(timeout=60)[0].split() == ["at", "work", str(process.pid)]
+    entry, = Store(tmp_path).entries()
+    assert (entry.path / "a.txt").read_text() == "whole" and not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "remove", "add", "record"])
+def test_damage_is_named_and_made_again(tmp_path, damage):
+    def make(part): (part / "sub").mkdir(); (part / "sub" / "a.bin").write_bytes(bytes(range(200))); return {}
+    store = Store(tmp_path)
+    path = store.fetch("x", {"n": 1}, make).path
+    file = path / "sub" / "a.bin"
+    if damage == "cut": file.write_bytes(file.read_bytes()[:50])
+    if damage == "flip": file.write_bytes(b"\xff" + file.read_bytes()[1:])
+    if damage == "remove": file.unlink()
+    if damage == "add": (path / "sub" / "b.bin").touch()
+    if damage == "record": (path / "record.json").write_text('{"files"')
+    name = {"add": "b.bin", "record": "record.json"}.get(damage, "a.bin")
+    with pytest.warns(UserWarning, match=f"{name} was cut short or altered"): entry = store.fetch("x", {"n": 1}, make)
+    assert (entry.path / "sub" / "a.bin").read_bytes() == bytes(range(200))
+
+
+def test_a_damaged_network_and_mask_are_made_again_with_the_same_numbers(tmp_path):
+    study = lambda: Study("smoke", settings={"train.epochs": 1, "mask.epochs": 1, "data.n_train": 100, "data.n_val": 50}, store=Store(tmp_path), progress=False)
+    mask = study().dataset_mask("natural").masks
+    weights = next(tmp_path.glob("network/*/network.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-7])
+    chunk = next(p for p in tmp_path.glob("dataset_mask/*/masks.zarr/mask/c/**/*") if p.is_file())
+    chunk.write_bytes(b"\0" + chunk.read_bytes()[1:])
+    with pytest.warns(UserWarning, match="cut short or altered"): again = study().dataset_mask("natural").masks
+    assert torch.equal(again, mask)
+
+
+def test_folders_that_cannot_be_used_are_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="cannot be written"): check_folder(tmp_path / "file" / "runs")
+    with pytest.raises(OSError, match="MB of free space"): check_folder(tmp_path, 1e12)
+
+
+def test_what_is_stored_can_run_nothing(tmp_path):
+    Study("smoke", settings={"train.epochs": 1, "mask.epochs": 1, "data.n_train": 100, "data.n_val": 50}, store=Store(tmp_path), progress=False).dataset_mask("natural")
+    files = [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".lock"]
+    for path in files:
+        if path.suffix == ".json": json.loads(path.read_text())
+        else: assert path.suffix == ".safetensors" or "/c/" in path.as_posix() or path.parent.name == "c", path
+    assert not any(b"\x80\x04\x95" in p.read_bytes()[:16] or p.read_bytes()[:2] == b"PK" for p in files)  # neither pickle nor a zip of one
+
+
+def test_the_lock_is_gone_with_its_process(tmp_path):
+    process = slow(tmp_path, 60)
+    process.stdout.readline()
+    process.kill(); process.communicate()
+    began = time.monotonic()
+    Store(tmp_path).fetch("slow", {"n": 1}, lambda part: {})
+    assert time.monotonic() - began < 5
