@@ -15,8 +15,8 @@ import typer
 from .record import load_manifest, write_report
 from .reproduce import notebook_parameters
 from .reproduce import reproduce as reproduce_items
-from .store import Store, figures_folder
-from .study import PROFILES, refuse, setting_names
+from .store import Store
+from .study import Study, setting_names
 
 app = typer.Typer(help="Fourier masks: which input frequencies does a trained network need?", no_args_is_help=True, add_completion=False)
 ProfileOption = Annotated[str, typer.Option(help="smoke, quick or paper")]
@@ -59,8 +59,8 @@ def items():
 @app.command()
 def report(profile: ProfileOption = "quick"):
     "Write the report again from what the items left."
-    if profile not in PROFILES: raise refuse("profile", profile, list(PROFILES))
-    typer.echo(write_report(figures_folder() / profile, profile))
+    study = Study(profile, progress=False)
+    typer.echo(write_report(study.folder, study))
 
 
 @app.command()

@@ -10,6 +10,7 @@ __all__ = ['KNEE', 'LIMIT', 'invariance', 'frozen', 'split', 'check_images', 'ch
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from numbers import Integral, Real
 
 import torch
 import torch.nn.functional as F
@@ -84,7 +85,7 @@ def check_labels(
     n: int,  # images
 ) -> None:
     "Refuse what is not one whole number for each image. Source: ours."
-    if not isinstance(labels, Tensor) or labels.is_floating_point() or tuple(labels.shape) != (n,):
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.dtype == torch.bool or tuple(labels.shape) != (n,):
         raise ValueError(f"labels must be whole numbers of shape ({n},), one for each image; got {getattr(labels, 'dtype', type(labels).__name__)} {tuple(getattr(labels, 'shape', ()))}.")
 
 
@@ -127,13 +128,13 @@ def epochs_of(
         def epoch():
             for x, y in loader:
                 check_images(x); check_labels(y, len(x))
-                x, y = before(x.to(device)), y.to(device)
+                x, y = before(x.to(device)), y.to(device).long()
                 yield x, y, *clean_answers(logits_of, x, y)
     else:
         check_images(images)
         if labels is None: raise ValueError("labels must be given with a tensor of images, whole numbers of shape (b,).")
         check_labels(labels, len(images))
-        images, labels = images.to(device), labels.to(device)
+        images, labels = images.to(device), labels.to(device).long()
         rows = torch.arange(len(images)).split(batch_size)
         ce, prediction = (torch.cat(part) for part in zip(*(clean_answers(logits_of, before(images[r]), labels[r]) for r in rows), strict=True))
 
@@ -164,7 +165,7 @@ def learn_dataset_mask(
     settings = dict(learner="dataset", weight=weight, p=p, epochs=epochs, batch_size=batch_size, max_lr=max_lr, tolerance=tolerance,
                     patience=patience, channels=channels, seed=seed)
     check_settings(settings)
-    with frozen(model), torch.random.fork_rng(devices=[]), tqdm(total=epochs, desc="dataset mask", disable=not progress) as bar:
+    with frozen(model), torch.random.fork_rng(), tqdm(total=epochs, desc="dataset mask", disable=not progress) as bar:
         torch.manual_seed(seed)
         epoch, logits_of = epochs_of(model, images, labels, batch_size, output_fn)
         layer, trace, quiet = None, [], 0
@@ -190,10 +191,12 @@ def check_settings(
     settings: dict,  # of a learner
 ) -> None:
     "Refuse settings out of range. Source: ours."
-    least = dict(weight=0, p=1, epochs=1, batch_size=1, tolerance=0, patience=1, channels=1)
-    for name, low in least.items():
-        if not (math.isfinite(settings[name]) and settings[name] >= low): raise ValueError(f"{name} must be at least {low} and finite; got {settings[name]!r}.")
-    if not 0 < settings["max_lr"] <= 1: raise ValueError(f"max_lr must lie in (0, 1], a mask entry can move no further; got {settings['max_lr']!r}.")
+    for name, low in dict(weight=0, p=1, tolerance=0).items():
+        if not (isinstance(settings[name], Real) and math.isfinite(settings[name]) and settings[name] >= low):
+            raise ValueError(f"{name} must be at least {low} and finite; got {settings[name]!r}.")
+    for name, low in dict(epochs=1, batch_size=1, patience=1, channels=1, seed=0).items():
+        if not (isinstance(settings[name], Integral) and settings[name] >= low): raise ValueError(f"{name} must be at least {low}, a whole number; got {settings[name]!r}.")
+    if not isinstance(settings["max_lr"], Real) or not 0 < settings["max_lr"] <= 1: raise ValueError(f"max_lr must lie in (0, 1], a mask entry can move no further; got {settings['max_lr']!r}.")
 
 
 def batches_of(images: Tensor | Dataset | DataLoader, batch_size: int) -> int:
@@ -229,7 +232,7 @@ def learner_step(
     "One step down the gradient of Eq. 2, then back into [0, 1]. Source: Eq. 2."
     term = invariance(F.cross_entropy(logits_of(layer(x)), y, reduction="none"), ce).mean()
     optimizer.zero_grad(set_to_none=True)
-    (term + weight * layer.norm(p).mean()).backward()
+    (term + weight * layer.norm(p).mean()).backward(inputs=list(layer.parameters()))
     if weight: nn.utils.clip_grad_norm_(layer.parameters(), LIMIT * weight * layer.counts.norm().item() / layer.counts.sum().item())
     optimizer.step(); schedule.step(); layer.clamp_()
     return term.detach()

@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['PER_MASK', 'FORMAT', 'FourierMask', 'complement', 'Normalized', 'MaskSet', 'check_mask_set', 'filter_images',
-           'complement_set', 'mask_set_to_xarray', 'save_mask_set', 'load_mask_set', 'mask_set_html', 'png']
+           'complement_set', 'mask_set_to_xarray', 'checksum', 'save_mask_set', 'load_mask_set', 'mask_set_html', 'png']
 
-# %% ../nbs/01_mask.ipynb #code-import-base64-import-io-import
+# %% ../nbs/01_mask.ipynb #code-import-base64-import-hashlib-import
 import base64
+import hashlib
 import io
 import json
+import operator
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -58,9 +60,12 @@ class FourierMask(nn.Module):
         p: float = 1,  # order of the norm, at least 1
     ) -> Float[Tensor, "n"]:  # ‖M‖ₚ / ‖1‖ₚ of each mask, in [0, 1] for masks in [0, 1]
         "Norm of each mask over the full plane, as a share of the mask of ones. Source: second term of Eq. 2."
-        power = fold(self.weight, self.size[1]).abs() ** p
-        mean = (power * self.counts).sum((-2, -1)).mean(1) / (self.size[0] * self.size[1])
-        return mean if p == 1 else mean.clamp(min=torch.finfo(mean.dtype).tiny) ** (1 / p)  # the root has no slope at zero
+        values = fold(self.weight, self.size[1]).abs()
+        mean = lambda power: (power * self.counts).sum((-2, -1)).mean(1) / (self.size[0] * self.size[1])
+        if p == 1: return mean(values)
+        largest = values.detach().amax((1, 2, 3))  # taken out, so that no power leaves the range of floats
+        scaled = values / largest.clamp(min=torch.finfo(values.dtype).tiny)[:, None, None, None]
+        return torch.where(largest > 0, largest * mean(scaled**p).where(largest > 0, torch.ones_like(largest)) ** (1 / p), largest)
 
     @torch.no_grad()
     def clamp_(self) -> "FourierMask":
@@ -135,7 +140,8 @@ class MaskSet:
 
     def __getitem__(self, index) -> "MaskSet":
         "A subset: a number, a slice, a list or a tensor of indices, or a boolean tensor."
-        if isinstance(index, int):
+        if hasattr(index, "__index__") and not isinstance(index, torch.Tensor):
+            index = operator.index(index)
             if not -len(self) <= index < len(self): raise IndexError(f"index {index} is out of range for {len(self)} masks.")
             index = [index]
         return replace(self, masks=self.masks[index], **{name: getattr(self, name)[index] for name in PER_MASK})
@@ -192,7 +198,8 @@ def complement_set(
     unknown = torch.full_like(masks.objective, float("nan"))
     planes = complement(masks.masks, binary=binary)
     settings = {**masks.settings, "complement": "binary" if binary else "soft"}
-    return replace(masks, masks=planes, sparsity=planes.mean((1, 2, 3)), objective=unknown, invariance=unknown,
+    p = masks.settings.get("p", 1)
+    return replace(masks, masks=planes, sparsity=planes.double().pow(p).mean((1, 2, 3)).pow(1 / p).float(), objective=unknown, invariance=unknown,
                    prediction_kept=unknown, settings=settings, trace={})
 
 # %% ../nbs/01_mask.ipynb #code-mask-set-to-xarray
@@ -209,7 +216,17 @@ def mask_set_to_xarray(
     variables |= {name: ("image", getattr(masks, name).cpu().numpy()) for name in PER_MASK}
     variables |= {f"trace_{name}": ("epoch", values.cpu().numpy()) for name, values in masks.trace.items()}
     v, u = (torch.fft.fftfreq(n).numpy() for n in masks.masks.shape[-2:])
-    return xr.Dataset(variables, {"v": v, "u": u}, {"format": FORMAT, "settings": json.dumps(dict(masks.settings), sort_keys=True)})
+    attributes = {"format": FORMAT, "settings": json.dumps(dict(masks.settings), sort_keys=True), "checksum": checksum(variables)}
+    return xr.Dataset(variables, {"v": v, "u": u}, attributes)
+
+
+def checksum(
+    variables: Mapping,  # (dimensions, array) by name
+) -> str:  # 64 hexadecimal digits
+    "SHA-256 of names and numbers: zarr reads a missing piece as zeros, and this notices. Source: ours."
+    digest = hashlib.sha256()
+    for name in sorted(variables): digest.update(name.encode() + variables[name][1].tobytes())
+    return digest.hexdigest()
 
 
 def save_mask_set(
@@ -226,9 +243,11 @@ def save_mask_set(
         masks.to_xarray().to_zarr(part, consolidated=False, zarr_format=3)
         if path.exists(): path.rename(old)
         part.rename(path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        if old.exists() and not path.exists(): old.rename(path)
+        raise
+    finally: shutil.rmtree(part, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
     return path
 
 
@@ -242,8 +261,11 @@ def load_mask_set(
     with xr.open_zarr(path, consolidated=False, chunks=None) as dataset:
         if dataset.attrs.get("format") != FORMAT:
             raise ValueError(f"path {path} must hold what MaskSet.save wrote, format {FORMAT!r}; got {dataset.attrs.get('format')!r}.")
-        tensors = {str(name): torch.from_numpy(dataset[name].to_numpy().copy()) for name in dataset}
+        arrays = {str(name): dataset[name].to_numpy().copy() for name in dataset}
+        if checksum({name: ((), array) for name, array in arrays.items()}) != dataset.attrs.get("checksum"):
+            raise ValueError(f"path {path} was cut short or altered since it was saved; its numbers do not fit its checksum. Save it again.")
         settings = json.loads(dataset.attrs["settings"])
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     trace = {name.removeprefix("trace_"): values for name, values in tensors.items() if name.startswith("trace_")}
     return MaskSet(tensors["mask"], **{name: tensors[name] for name in PER_MASK}, settings=settings, trace=trace)
 

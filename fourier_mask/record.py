@@ -114,7 +114,7 @@ class Record:
         for name, value in values.items():
             ours, spread = value if isinstance(value, tuple) else (value, None)
             expected = self.expected.get(name)
-            self.values.append(dict(name=name, value=float(ours), spread=None if spread is None else float(spread),
+            self.values.append(dict(name=name, value=float(ours) if math.isfinite(ours) else None, spread=None if spread is None else float(spread),
                                     paper=expected and expected.paper, unit=expected.unit if expected else "", where=expected.where if expected else "",
                                     claim=expected.claim if expected else "", verdict=verdict(float(ours), expected, self.study.profile.name)))
         return pd.DataFrame(self.values)[["name", "paper", "value", "spread", "verdict"]].rename(columns={"value": "ours", "spread": "±"}).set_index("name")
@@ -134,7 +134,8 @@ class Record:
         study = self.study
         write_json(self.folder / "metrics.json", dict(
             item=self.item, profile=study.profile.name, seed=study.seed, settings=study.changes, values=self.values, versions=versions(),
-            commit=commit(), device=str(study.device), threads=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())), seconds=round(time.monotonic() - self.began, 2)))
+            commit=commit(), device=str(study.device), threads=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())),
+            made_on=study.used, seconds=round(time.monotonic() - self.began, 2)))
         return [*files, "metrics.json"]
 
 
@@ -158,7 +159,7 @@ TEMPLATE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Fourie
 table{border-collapse:collapse;margin:1rem 0;font-size:13px}th,td{padding:.2rem .6rem;border-bottom:1px solid #ddd;text-align:right}
 td:first-child,th:first-child{text-align:left}.match{color:#176b2c}.differs{color:#a11;font-weight:600}.not{color:#777}code{font-size:12px}</style>
 <h1>Fourier masks: profile {{ profile }}</h1>
-<p>{{ counts }}</p><ul>{% for s in sections %}<li><a href="#{{ s.item }}">{{ s.item }}</a> {{ s.title }}</li>{% endfor %}</ul>
+<p>{{ counts }}</p>{% for name, message in failed.items() %}<p class="differs">{{ name }} failed: {{ message }}</p>{% endfor %}<ul>{% for s in sections %}<li><a href="#{{ s.item }}">{{ s.item }}</a> {{ s.title }}</li>{% endfor %}</ul>
 {% for s in sections %}<h2 id="{{ s.item }}">{{ s.item }}: {{ s.title }}</h2>
 {% for src in s.pictures %}<img alt="{{ s.item }}" src="{{ src }}">{% endfor %}
 <table><tr><th>value<th>paper<th>ours<th>±<th>verdict<th>where</tr>
@@ -166,8 +167,9 @@ td:first-child,th:first-child{text-align:left}.match{color:#176b2c}.differs{colo
 <td class="{{ v.verdict.split(" ")[0] }}">{{ v.verdict }}<td>{{ v.where }}</tr>{% endfor %}</table>
 {% for name, table in s.tables %}<details><summary>{{ name }}</summary>{{ table }}</details>{% endfor %}
 <p><small>seed {{ s.metrics.seed }}, settings <code>{{ s.metrics.settings }}</code>, {{ s.metrics.device }}, {{ s.metrics.threads }} thread(s), {{ s.metrics.seconds }} s,
+{% for need, by in s.metrics.made_on.items() %}{{ need }} on {{ by.device }} with {{ by.threads }} thread(s) in {{ by.seconds }} s, {% endfor %}
 commit {{ s.metrics.commit or "unknown" }}, {% for k, v in s.metrics.versions.items() %}{{ k }} {{ v }}{{ ", " if not loop.last }}{% endfor %}</small></p>{% endfor %}
-<h2>How it was made</h2><p><code>fourier-mask reproduce --profile {{ profile }}</code>. Settings of the profile:</p><pre>{{ settings }}</pre></html>"""
+<h2>How it was made</h2><p><code>{{ command }}</code>. Settings:</p><pre>{{ settings }}</pre></html>"""
 
 
 def number(value: float | None) -> str:
@@ -184,12 +186,15 @@ def read_metrics(
 
 
 def write_report(
-    folder: Path,  # figures/<profile>
-    profile: str,  # its name
+    folder: Path,  # figures/<profile>, or the folder of a variant
+    study: Study,  # it was made with
+    changes: dict | None = None,  # what was given with --set
+    failed: dict[str, str] | None = None,  # messages, by the name of what failed
 ) -> Path:  # report.html
     "Lay out all items of a folder on one page. Source: ours."
     import jinja2
 
+    check_folder(folder)
     sections, verdicts = [], []
     for name, metrics in read_metrics(folder).items():
         pictures = ["data:image/png;base64," + base64.b64encode(p.read_bytes()).decode() for p in sorted((folder / name).glob("*.png"))]
@@ -197,9 +202,11 @@ def write_report(
         sections.append(dict(item=name, title=load_manifest()[name].title, metrics=metrics, pictures=pictures, tables=tables))
         verdicts += [value["verdict"] for value in metrics["values"]]
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("match", "differs", "not comparable"))
-    settings = json.dumps(Study(profile, progress=False).profile.model_dump(), indent=1)
+    command = " ".join(["fourier-mask reproduce --profile", study.profile.name, *(f"--set '{name}={json.dumps(value)}'" for name, value in (changes or {}).items())])
+    settings = json.dumps(study.profile.model_dump(), indent=1)
     page = jinja2.Environment(autoescape=True).from_string(TEMPLATE.replace("{{ table }}", "{{ table | safe }}")).render(
-        profile=profile, sections=sections, counts=f"Of the values that the paper gives or claims: {counts}.", settings=settings, number=number)
+        profile=study.profile.name, sections=sections, counts=f"Of the values that the paper gives or claims: {counts}.", settings=settings,
+        number=number, command=command, failed=failed or {})
     write_whole(folder / "report.html", lambda part: part.write_text(page, encoding="utf-8"))
     return folder / "report.html"
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['notebook_parameters', 'choose', 'check_changes', 'Task', 'item_key', 'unchanged', 'make_need', 'run_notebook',
-           'timed', 'worker_starts', 'run_tasks', 'plan', 'reproduce']
+           'timed', 'worker_starts', 'run_tasks', 'start_worker', 'plan', 'cost', 'reproduce']
 
 # %% ../nbs/11_reproduce.ipynb #code-import-ast-import-hashlib-import
 import ast
@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -27,6 +28,7 @@ import nbformat
 from .record import Item, load_manifest, write_report
 from .store import check_folder, digest, project_root, write_json
 from .study import ALL, Study, refuse, setting_names
+from .train import TrainSettings
 
 # %% ../nbs/11_reproduce.ipynb #code-notebook-parameters
 def notebook_parameters(
@@ -54,7 +56,8 @@ def choose(
         fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) or kind is float and isinstance(value, int)
         if not fits: raise ValueError(f"parameter {name} of {item.name} must be {kind.__name__}, for example {known[name]!r}; got {value!r}.")
         low, high = item.limits.get(name, (-math.inf, math.inf))
-        if isinstance(value, (int, float)) and not low <= value <= high: raise ValueError(f"parameter {name} of {item.name} must lie in {low:g} … {high:g}; got {value!r}.")
+        if isinstance(value, (int, float)) and not (math.isfinite(value) and low <= value <= high):
+            raise ValueError(f"parameter {name} of {item.name} must be finite and lie in {low:g} … {high:g}; got {value!r}.")
     return known | {"profile": profile} | values | {"settings": {name: value for name, value in changes.items() if name in setting_names()}}
 
 
@@ -125,7 +128,7 @@ def run_notebook(
     import papermill
 
     out, began = check_folder(folder), time.monotonic()
-    (out / "run.json").unlink(missing_ok=True)
+    for name in ("run.json", *item.outputs): (out / name).unlink(missing_ok=True)  # what is there afterwards is this run's
     try:
         papermill.execute_notebook(item.path, out / f"{item.name}.ipynb", parameters | {"out": str(out)}, kernel_name="python3",
                                    cwd=str(project_root()), progress_bar=False, log_output=False, extra_arguments=["--log-level=ERROR"])
@@ -171,25 +174,36 @@ def run_tasks(
     "Run a graph of tasks side by side. Source: ours."
     graph = TopologicalSorter({task.name: task.after for task in tasks.values()})
     graph.prepare()
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), worker_starts, (threads,)) as pool:
-        running = {}
+    ready, idle, running = [], [start_worker(jobs) for _ in range(jobs)], {}
+    try:
         while graph.is_active():
-            for name in sorted(graph.get_ready(), key=list(tasks).index):
-                task = tasks[name]
-                failed = [other for other in task.after if tasks[other].state in ("failed", "left out")]
-                if failed: task.state, task.message = "left out", f"{failed[0]} failed"
-                if task.state != "waiting": tell(task); graph.done(name); continue
-                running[pool.submit(timed, *task.call)] = name
-            if not running: continue
-            for future in wait(running, timeout=0.2, return_when=FIRST_COMPLETED).done:
-                task = tasks[running.pop(future)]
+            for name in graph.get_ready():
+                failed = [other for other in tasks[name].after if tasks[other].state in ("failed", "left out")]
+                if failed: tasks[name].state, tasks[name].message = "left out", f"{failed[0]} failed"
+                if tasks[name].state == "waiting": ready.append(name)
+                else: tell(tasks[name]); graph.done(name)
+            ready.sort(key=list(tasks).index)
+            while ready and idle:
+                task, worker = tasks[ready.pop(0)], idle.pop()
+                running[worker.submit(timed, *task.call)] = task, worker
+                task.state = "running"; tell(task)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task, worker = running.pop(future)
                 error = future.exception()
+                if isinstance(error, BrokenProcessPool): error, worker = "its process was ended from outside, perhaps for want of memory", start_worker(jobs)
                 if error: task.state, task.message = "failed", str(error) or type(error).__name__
                 else: task.state, task.seconds = "done", future.result()
-                tell(task); graph.done(task.name)
-            for name in list(running.values())[:jobs]:
-                if tasks[name].state == "waiting": tasks[name].state = "running"; tell(tasks[name])
+                idle.append(worker); tell(task); graph.done(task.name)
+    finally:
+        for worker in idle + [worker for _, worker in running.values()]: worker.shutdown(wait=False, cancel_futures=True)
+
+
+def start_worker(
+    jobs: int,  # how many share the cores
+) -> ProcessPoolExecutor:  # of one process
+    "A worker process, which starts with its first task. Source: ours."
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), worker_starts, (threads,))
 
 # %% ../nbs/11_reproduce.ipynb #code-plan
 def plan(
@@ -197,7 +211,7 @@ def plan(
     profile: str,  # smoke, quick or paper
     changes: dict,  # from --set, by name
     force: bool = False,  # run what has not changed, too
-) -> tuple[dict[str, Task], Path]:  # the graph, and the folder of the figures
+) -> tuple[dict[str, Task], Path, Study]:  # the graph, the folder of the figures, and the study
     "What has to run, checked. Source: ours."
     manifest = load_manifest()
     for name in names:
@@ -207,20 +221,29 @@ def plan(
     settings = {name: value for name, value in changes.items() if name in setting_names()}
     chosen = {item.name: choose(item, profile, changes) for item in items}
     study = Study(profile, seed=changes.get("seed", 31), settings=settings, progress=False)
-    needs = {name: Task(name, call=(make_need, name, profile, study.seed, settings)) for name in sorted(ALL, key=lambda n: ("adversarial" not in n, ALL.index(n)))}
+    needs = {name: Task(name, call=(make_need, name, profile, study.seed, settings)) for name in sorted(ALL, key=lambda name: -cost(name, study.profile.train))}
     for name, task in needs.items():
         if name.startswith("dataset_mask:"): task.after = [name.replace("dataset_mask", "network")]
     own = {name: value for name, value in changes.items() if name not in settings and name != "seed"}
+    root = study.folder / ",".join(f"{name}={value}" for name, value in sorted(own.items()))
     tasks, wanted = {}, set()
     for item in items:
-        variant = ",".join(f"{name}={value}" for name, value in sorted(own.items()) if name in chosen[item.name])
-        folder, key = study.folder / variant / item.name, item_key(item, chosen[item.name], study)
+        folder, key = root / item.name, item_key(item, chosen[item.name], study)
         task = Task(item.name, item.all_needs(), (run_notebook, item, chosen[item.name], str(folder), key))
         if not force and unchanged(folder, key): task.state, task.after = "unchanged", []
         tasks[item.name] = task
         wanted |= {other for need in task.after for other in (need, *needs[need].after)}
-    check_folder(study.store.root, study.profile.need_mb); check_folder(study.folder, 20)
-    return {name: task for name, task in needs.items() if name in wanted} | tasks, study.folder
+    check_folder(study.store.root, study.profile.need_mb); check_folder(root, 20)
+    return {name: task for name, task in needs.items() if name in wanted} | tasks, root, study
+
+
+def cost(
+    need: str,  # network:adversarial
+    train: TrainSettings,  # of the study
+) -> int:  # passes over the training images; none for a mask
+    "How long a need will take, to start the longest first. Source: ours."
+    kind, regime = need.split(":")
+    return (kind == "network") * train.epochs[regime] * (1 + train.attack.train_steps * (regime == "adversarial"))
 
 # %% ../nbs/11_reproduce.ipynb #code-reproduce
 def reproduce(
@@ -233,7 +256,7 @@ def reproduce(
 ) -> bool:  # whether nothing failed
     "Run items of the paper and write the report. Source: ours."
     if jobs is not None and jobs < 1: raise ValueError(f"jobs must be at least 1; got {jobs}.")
-    tasks, folder = plan(names or [], profile, changes or {}, force)
+    tasks, folder, study = plan(names or [], profile, changes or {}, force)
     began, jobs = time.monotonic(), jobs or min(os.cpu_count() or 1, 5)
 
     def tell(task):
@@ -244,7 +267,7 @@ def reproduce(
         for task in tasks.values(): tell(task)
     else: run_tasks(tasks, jobs, tell)
     bad = [task for task in tasks.values() if task.state in ("failed", "left out")]
-    report = write_report(folder, profile)
+    report = write_report(folder, study, changes, {task.name: task.message for task in bad})
     count = {state: sum(task.state == state for task in tasks.values()) for state in ("done", "unchanged", "failed", "left out")}
     echo(", ".join(f"{n} {state}" for state, n in count.items() if n) + f" in {time.monotonic() - began:.1f} s with {jobs} workers")
     for task in bad: echo(f"{task.name} {task.state}: {task.message}")

@@ -78,7 +78,7 @@ def write_json(
 ) -> None:
     "Write JSON beside its place and rename it, so that it is there whole or not at all. Source: ours."
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(part, path)
 
 
@@ -141,9 +141,10 @@ class Store:
         shutil.rmtree(path)
 
     def entries(self) -> Iterator[Entry]:
-        "All whole results."
-        for record in sorted(self.root.glob(f"*/*/{RECORD}")):
-            if entry := self.read(record.parent): yield entry
+        "All whole results. What is damaged is named, and left for `fetch` to make again."
+        for path in sorted(path.parent for path in self.root.glob(f"*/*/{RECORD}") if path.parent.suffix != ".part"):
+            if damage := damaged(path): warnings.warn(f"{path / damage} was cut short or altered since it was written.", stacklevel=2)
+            else: yield Entry(path, json.loads((path / RECORD).read_text(encoding="utf-8")))
 
 # %% ../nbs/06_store.ipynb #code-damaged
 def damaged(

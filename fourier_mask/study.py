@@ -6,9 +6,10 @@
 __all__ = ['PAPER_EPS', 'PROFILES', 'RECIPE', 'ALL', 'DataSettings', 'MaskSettings', 'Profile', 'setting_names', 'refuse',
            'load_profile', 'Study', 'load_data']
 
-# %% ../nbs/09_study.ipynb #code-import-difflib-import-json-from
+# %% ../nbs/09_study.ipynb #code-import-difflib-import-json-import
 import difflib
 import json
+import resource
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -63,9 +64,9 @@ PAPER_EPS = 0.06 * 0.226 * 255  # of 1/255
 PROFILES = {
     "smoke": Profile(name="smoke", data=DataSettings(n_train=500, n_val=200), mask=MaskSettings(epochs=4, max_lr=0.2), need_mb=50,
                      train=TrainSettings(width=0.25, epochs=2, batch_size=50, attack=AttackSettings(train_steps=1, eval_steps=2, eval_images=50))),
-    "quick": Profile(name="quick"),
+    "quick": Profile(name="quick", train=TrainSettings(epochs=dict(natural=4, adversarial=6, scale=6, translation=6, rotation=8))),
     "paper": Profile(name="paper", data=DataSettings(name="folder"), mask=MaskSettings(epochs=30), need_mb=2000,
-                     train=TrainSettings(width=1, epochs=50, batch_size=128, rise=0.1,
+                     train=TrainSettings(width=1, batch_size=128, rise=0.1,
                                          attack=AttackSettings(eps_255=PAPER_EPS, alpha_255=PAPER_EPS / 8, train_steps=10, eval_images=1934))),
 }
 
@@ -103,7 +104,9 @@ def load_profile(
         *path, last = dotted.split(".")
         place = values
         for step in path: place = place[step]
-        place[last] = value
+        known = place[last]
+        if isinstance(value, bool) and not isinstance(known, bool): raise ValueError(f"setting {dotted} must be like {known!r}; got {value!r}.")
+        place[last] = known | value if isinstance(known, dict) and isinstance(value, dict) else value
     try: return Profile(**values)
     except ValidationError as error:
         first = error.errors()[0]
@@ -130,6 +133,7 @@ class Study:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0: raise ValueError(f"seed must be a whole number of at least 0; got {seed!r}.")
         self.changes = dict(settings or {})
         self.profile, self.seed, self.store, self.progress = load_profile(profile, self.changes), seed, store or Store(), progress
+        self.used = {}  # device, threads and peak memory of what made each network and mask that was asked for
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     def __repr__(self) -> str: return f"Study({self.profile.name!r}, seed={self.seed}, settings={self.changes})"
@@ -149,14 +153,17 @@ class Study:
         if need not in ALL: raise refuse("need", need, ALL)
         kind, regime = need.split(":")
         common = dict(recipe=RECIPE, seed=self.seed)
-        if kind == "network": return common | dict(data=self.data.fingerprint, regime=regime, train=self.profile.train.model_dump())
+        train = self.profile.train.model_dump() | dict(epochs=self.profile.train.epochs[regime])
+        if kind == "network": return common | dict(data=self.data.fingerprint, regime=regime, train=train)
         return common | dict(network=digest(self.key(f"network:{regime}")), mask=self.profile.mask.model_dump())
 
     def entry(self, need: str):
         "The store's entry for a need, made if it is not there."
         kind, regime = need.split(":")
         make = {"network": self._make_network, "dataset_mask": self._make_dataset_mask}[kind]
-        return self.store.fetch(kind, self.key(need), lambda part: make(regime, part))
+        entry = self.store.fetch(kind, self.key(need), lambda part: make(regime, part))
+        self.used[need] = entry.record["result"]["made_on"] | dict(seconds=entry.record["seconds"])
+        return entry
 
     def _make_network(self, regime: Regime, part: Path) -> dict:
         model, record = train_network(self.data, regime, self.profile.train, self.seed, self.device, self.progress)
@@ -171,7 +178,9 @@ class Study:
         save_file({"clean": predict(network, val.images), "masked": predict(network.model, filtered)}, part / "logits.safetensors")
         return dict(sparsity=masks.sparsity.item(), objective=masks.objective.item(), converged=masks.converged.item()) | self._circumstances()
 
-    def _circumstances(self) -> dict: return dict(device=str(self.device), threads=torch.get_num_threads())
+    def _circumstances(self) -> dict:
+        peak_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        return dict(made_on=dict(device=str(self.device), threads=torch.get_num_threads(), peak_mb=peak_mb))
 
     def network(self, regime: Regime) -> Normalized:
         "A trained network in evaluation mode; takes images in [0, 1]."

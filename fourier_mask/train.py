@@ -9,12 +9,12 @@ __all__ = ['Regime', 'REGIMES', 'Settings', 'AttackSettings', 'TrainSettings', '
 # %% ../nbs/05_train.ipynb #code-import-copy-import-math-from
 import copy
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -31,7 +31,7 @@ REGIMES: tuple[Regime, ...] = ("natural", "adversarial", "scale", "translation",
 class Settings(BaseModel):
     "What a run is made from; refuses unknown names and cannot be changed after it is made. Source: ours."
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class AttackSettings(Settings):
@@ -49,11 +49,15 @@ class TrainSettings(Settings):
 
     architecture: Literal["vgg11", "resnet18"] = "vgg11"
     width: float = Field(0.5, gt=0, description="factor on the number of filters")
-    epochs: int = Field(6, ge=1, description="passes over the training images")
+    epochs: dict[Regime, Annotated[int, Field(ge=1)]] = Field(dict.fromkeys(REGIMES, 50), description="passes over the training images, by regime; a single number is for all")
     batch_size: int = Field(64, ge=2, description="images a step")
     max_lr: float = Field(1e-3, gt=0, description="Adam's peak rate")
     rise: float = Field(0.3, gt=0, lt=1, description="share of the steps in which the rate rises")
     attack: AttackSettings = AttackSettings()
+
+    @field_validator("epochs", mode="before")
+    @classmethod
+    def for_all(cls, value): return dict.fromkeys(REGIMES, value) if isinstance(value, (int, float)) else dict.fromkeys(REGIMES, 50) | dict(value)
 
 # %% ../nbs/05_train.ipynb #code-affine
 def affine(
@@ -155,12 +159,13 @@ def train_network(
         torch.manual_seed(seed)
         model = new_network(data, settings).to(device, memory_format=torch.channels_last)
         x, y = data.train.images.to(device), data.train.labels.to(device)
-        steps = settings.epochs * math.ceil(len(x) / settings.batch_size)
+        epochs = settings.epochs[regime]
+        steps = epochs * math.ceil(len(x) / settings.batch_size)
         optimizer = torch.optim.Adam(model.parameters(), settings.max_lr)
         rise = max(settings.rise, 2 / (steps + 1))  # at least one step
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.max_lr, total_steps=steps + 1, pct_start=rise, final_div_factor=1e8)
         history, best = [], None
-        for epoch in tqdm(range(settings.epochs), f"{regime} network", disable=not progress):
+        for epoch in tqdm(range(epochs), f"{regime} network", disable=not progress):
             model.train()
             for rows in torch.randperm(len(x)).to(device).split(settings.batch_size):
                 batch = augment(x[rows], regime)

@@ -89,7 +89,7 @@ def test_training_is_repeatable_and_leaves_random_numbers_alone(regime):
 
 
 def test_the_kept_weights_are_those_of_the_lowest_loss():
-    _, record = train_network(fashion5(100, 20), "natural", TINY.model_copy(update=dict(epochs=5, max_lr=0.03)), progress=False)
+    _, record = train_network(fashion5(100, 20), "natural", TrainSettings(width=0.125, epochs=5, batch_size=20, max_lr=0.03), progress=False)
     losses = [epoch["val_ce"] for epoch in record["history"]]
     assert record["best_epoch"] == 1 + int(np.argmin(losses)) and record["val_ce"] == min(losses)
 

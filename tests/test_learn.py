@@ -94,6 +94,12 @@ def test_nothing_of_the_model_or_the_world_is_changed():
     assert torch.equal(x, images) and torch.equal(torch.get_rng_state(), random_state)
 
 
+def test_a_network_inside_a_function_gets_no_gradients():
+    network, (x, y) = small_network(), small_images()
+    masks = learn_dataset_mask(lambda z: network(z), x, y.int(), epochs=1, progress=False)
+    assert all(p.grad is None for p in network.parameters()) and masks.masks.isfinite().all()
+
+
 def test_the_model_is_given_back_after_an_error():
     network = small_network().float().train()
     with pytest.raises(ValueError, match="labels must lie in"): learn_dataset_mask(network, small_images()[0].float(), torch.full((12,), 7), progress=False)
@@ -128,6 +134,8 @@ def test_output_fn_channels_and_p():
     (dict(weight=-0.1), ValueError, "weight must be at least 0"),
     (dict(weight=math.nan), ValueError, "weight must be at least 0"),
     (dict(p=0.5), ValueError, "p must be at least 1"),
+    (dict(seed=-1), ValueError, "seed must be at least 0, a whole number"),
+    (dict(labels=torch.ones(12, dtype=torch.bool)), ValueError, "whole numbers"),
     (dict(epochs=0), ValueError, "epochs must be at least 1"),
     (dict(max_lr=0.0), ValueError, "max_lr must lie in"),
     (dict(images=torch.full((12, 1, 6, 5), math.nan).double()), ValueError, "12 of 12 hold nan or inf"),

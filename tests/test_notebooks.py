@@ -1,6 +1,7 @@
 "The contract of the notebooks: exports in step, paper notebooks of one form, nothing in them that does not belong."
 import ast
 import filecmp
+import json
 import re
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ import nbformat
 import pytest
 from conftest import ROOT
 
-from fourier_mask.record import load_manifest
+from fourier_mask.record import load_manifest, number
 from fourier_mask.reproduce import notebook_parameters
 
 LIBRARY = sorted((ROOT / "nbs").glob("*.ipynb"))
@@ -37,7 +38,17 @@ def test_the_package_is_what_the_notebooks_export(tmp_path):
 
 def test_the_readme_is_what_its_notebook_makes():
     result = subprocess.run([sys.executable, "tools/pages.py", "--check"], cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, "README.md differs from nbs/index.ipynb or figures/quick: run make notebooks\n" + result.stderr[-2000:]
+    assert result.returncode == 0, "README.md differs from nbs/index.ipynb: run make notebooks\n" + result.stderr[-2000:]
+
+
+def test_the_readmes_table_is_the_committed_gallerys():
+    paths = subprocess.run(["git", "ls-files", "figures/quick/*/metrics.json"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(paths) == len(load_manifest())
+    for path in paths:
+        committed = json.loads(subprocess.run(["git", "show", f"HEAD:{path}"], cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+        for value in committed["values"]:
+            if value["verdict"]: assert re.search(rf"\| {committed['item']} \| {re.escape(value['name'])} \| .*{re.escape(number(value['value']))}.* \| {value['verdict']} \|", readme), value
 
 
 @pytest.mark.parametrize("path", PAPER, ids=lambda p: p.stem)

@@ -81,6 +81,8 @@ def test_an_altered_picture_or_another_parameter_is_run_again(smoke, environment
     result = run("reproduce", "fig_01", "--profile", "smoke", "--set", "seed=3", "--set", "clip=0.5", env=environment)
     assert result.returncode == 0 and metrics(smoke[0] / "seed=3" / "clip=0.5", "fig_01")["seed"] == 3
     assert metrics(smoke[0], "fig_01")["seed"] == 31
+    page = (smoke[0] / "seed=3" / "clip=0.5" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 1 and "clip=0.5" in page
 
 
 def test_papermill_alone_does_the_same(smoke, environment, tmp_path):
@@ -113,6 +115,8 @@ def test_a_failing_notebook_is_shown_and_the_others_go_on(smoke, environment, pr
     assert re.search(r"fig_01 failed: cell \d+ \('signals = 1 / 0'\): ZeroDivisionError: division by zero", result.stdout), result.stdout
     assert metrics(tmp_path / "figures" / "smoke", "fig_02")["item"] == "fig_02"
     executed = nbformat.read(tmp_path / "figures" / "smoke" / "fig_01" / "fig_01.ipynb", 4)
+    page = (tmp_path / "figures" / "smoke" / "report.html").read_text()
+    assert "ZeroDivisionError" in page and 'id="fig_01"' not in page and 'id="fig_02"' in page  # no picture of an earlier run
     assert [o.ename for c in executed.cells if c.cell_type == "code" for o in c.outputs if o.output_type == "error"] == ["ZeroDivisionError"]
 
 
@@ -134,7 +138,11 @@ def refused(monkeypatch, capsys, *words):
     (["fig_03", "--set", "data.n_val=3"], "so that no class is empty"),
     (["fig_03", "--set", "seed=-1"], "seed must be a whole number"),
     (["fig_03", "--set", "seed=three"], "parameter seed of fig_03 must be int"),
-    (["fig_04", "--set", "bands=0"], "bands of fig_04 must lie in 1 … 1024"),
+    (["fig_04", "--set", "bands=0"], "bands of fig_04 must be finite and lie in 2 … 1024"),
+    (["fig_01", "--set", "step=0.0"], "step of fig_01 must be finite and lie in"),
+    (["fig_01", "--set", "clip=NaN"], "clip of fig_01 must be finite"),
+    (["fig_03", "--set", "train.max_lr=Infinity"], "setting train.max_lr = inf is not allowed: input should be a finite number"),
+    (["fig_03", "--set", "mask.epochs=true"], "setting mask.epochs must be like 4; got True"),
     (["fig_03", "--set", "seed"], "--set must be name=value"),
     (["fig_03", "--jobs", "0"], "jobs must be at least 1"),
     (["fig_03", "--profile", "paper"], "data.path must name a folder"),

@@ -1,7 +1,7 @@
 """Run the library notebooks and keep what a reader needs of their outputs; write README.md from index.ipynb.
 
     python tools/pages.py            all notebooks and README.md
-    python tools/pages.py --check    README.md only, into memory; exit 1 if it differs from the file
+    python tools/pages.py --check    exit 1 if README.md is not what the stored index.ipynb makes
 
 Of the outputs only short text is kept: no pictures (run the notebook to see them), nothing from standard error.
 """
@@ -46,7 +46,7 @@ def readme(index) -> str:
 
 if __name__ == "__main__":
     index = ROOT / "nbs" / "index.ipynb"
-    if "--check" in sys.argv: sys.exit((ROOT / "README.md").read_text(encoding="utf-8") != readme(run(index)))
+    if "--check" in sys.argv: sys.exit((ROOT / "README.md").read_text(encoding="utf-8") != readme(nbformat.read(index, 4)))
     for path in sorted((ROOT / "nbs").glob("*.ipynb")):
         notebook = run(path)
         nbformat.write(notebook, path)
