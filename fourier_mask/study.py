@@ -64,7 +64,7 @@ PAPER_EPS = 0.06 * 0.226 * 255  # of 1/255
 PROFILES = {
     "smoke": Profile(name="smoke", data=DataSettings(n_train=500, n_val=200), mask=MaskSettings(epochs=4, max_lr=0.2), need_mb=50,
                      train=TrainSettings(width=0.25, epochs=2, batch_size=50, attack=AttackSettings(train_steps=1, eval_steps=2, eval_images=50))),
-    "quick": Profile(name="quick", train=TrainSettings(epochs=dict(natural=4, adversarial=6, scale=6, translation=6, rotation=8))),
+    "quick": Profile(name="quick", train=TrainSettings(epochs=dict(natural=4, adversarial=6, scale=6, translation=6, rotation=9))),
     "paper": Profile(name="paper", data=DataSettings(name="folder"), mask=MaskSettings(epochs=30), need_mb=2000,
                      train=TrainSettings(width=1, batch_size=128, rise=0.1,
                                          attack=AttackSettings(eps_255=PAPER_EPS, alpha_255=PAPER_EPS / 8, train_steps=10, eval_images=1934))),
