@@ -97,7 +97,8 @@ def plot_masks(
     "Masks in a row, and below them what sets each apart from the first. Source: Figure 3."
     reference, *others = masks
     differences = {name: masks[name] - masks[reference] for name in others}
-    if limit is None: limit = max(float(torch.cat([d.flatten().abs() for d in differences.values()]).quantile(0.99)), 1e-3)
+    if limit is None: limit = max(float(torch.cat([d.flatten().abs() for d in differences.values()]).quantile(0.99)), 0.01)
+    limit = math.ceil(100 * limit) / 100
     fig, axes = canvas(2, len(masks), (1.9, 2.25))
     for ax, (name, mask) in zip(axes[0], masks.items(), strict=True):
         image = show_plane(ax, mask, f"({LETTERS[name]})", cmap="turbo", vmin=0, vmax=1)
@@ -106,7 +107,7 @@ def plot_masks(
     axes[1, 0].axis("off")
     for ax, (name, difference) in zip(axes[1, 1:], differences.items(), strict=True):
         image = show_plane(ax, difference, f"({LETTERS[name]}-{LETTERS[reference]})", cmap="coolwarm", vmin=-limit, vmax=limit)
-        fig.colorbar(image, ax=ax, location="bottom", ticks=[-round(limit, 2), 0, round(limit, 2)], fraction=0.06)
+        fig.colorbar(image, ax=ax, location="bottom", ticks=[-limit, 0, limit], fraction=0.06)
     return fig
 
 # %% ../nbs/08_plots.ipynb #code-plot-band-energies
