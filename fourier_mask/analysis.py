@@ -21,12 +21,12 @@ from .spectrum import angular_energy, frequencies, radial_bands, radial_energy, 
 def mask_summary(
     masks: Float[Tensor, "n channels h w"],  # in [0, 1], FFT order
     names: list[str],  # one for each mask
-) -> pd.DataFrame:  # a row for each mask: size and support (shares), centroid_cyc and reach_cyc (cycles per pixel)
+) -> pd.DataFrame:  # a row for each mask: size and support (shares), centroid_cyc and reach_cyc (cycles per pixel; `nan` for an empty mask)
     "Size and place of each mask. Source: ours, for Figure 3."
     flat, r = masks.mean(1).flatten(1).double(), radius(masks.shape[-2:]).flatten()
     power = flat**2 / (flat**2).sum(1, keepdim=True)
     order = r.argsort()
-    reach = r[order][(power[:, order].cumsum(1) < 0.99).sum(1).clamp(max=len(r) - 1)]
+    reach = r[order][(power[:, order].cumsum(1) < 0.99).sum(1).clamp(max=len(r) - 1)].where(flat.any(1), torch.nan)
     columns = {"size": flat.mean(1), "support": (flat > 0.05).double().mean(1), "centroid_cyc": (power * r).sum(1), "reach_cyc": reach}
     return pd.DataFrame({name: values.numpy() for name, values in columns.items()}, index=pd.Index(names, name="mask"))
 

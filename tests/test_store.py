@@ -12,36 +12,39 @@ from fourier_mask.store import Store, check_folder
 from fourier_mask.study import Study
 
 SLOW = """
-import sys, time, os
+import os, sys, time
 from fourier_mask.store import Store
 def make(part):
     (part / "a.txt").write_text("half")
     print("at work", flush=True)
-    time.sleep(float(sys.argv[2]))
+    while not os.path.exists(sys.argv[2]): time.sleep(0.02)
     (part / "a.txt").write_text("whole")
     return {"maker": os.getpid()}
 print(Store(sys.argv[1]).fetch("slow", {"n": 1}, make).record["result"]["maker"], flush=True)
 """
 
 
-def slow(folder, seconds): return subprocess.Popen([sys.executable, "-c", SLOW, str(folder), str(seconds)], stdout=subprocess.PIPE, text=True)
+def slow(folder, until):
+    "A process that makes a result and is done with it once the file `until` is there."
+    return subprocess.Popen([sys.executable, "-c", SLOW, str(folder), str(until)], stdout=subprocess.PIPE, text=True)
 
 
 def test_two_processes_compute_once(tmp_path):
-    first = slow(tmp_path, 3)
+    go = tmp_path / "go"
+    first = slow(tmp_path / "runs", go)
     assert first.stdout.readline() == "at work\n"
-    second = slow(tmp_path, 0)
-    answers = [process.communicate(timeout=60)[0].split("\n") for process in (first, second)]
-    assert answers[1][0].startswith("waiting for another process that computes slow/")
-    assert answers[0][0] == answers[1][1] == str(first.pid)
+    second = slow(tmp_path / "runs", go)
+    assert second.stdout.readline().startswith("waiting for another process that computes slow/")
+    go.touch()
+    assert [process.communicate(timeout=60)[0].strip() for process in (first, second)] == [str(first.pid)] * 2
 
 
 def test_killed_while_writing_then_whole(tmp_path):
-    process = slow(tmp_path, 60)
+    process = slow(tmp_path, tmp_path / "never")
     assert process.stdout.readline() == "at work\n"
     process.send_signal(signal.SIGKILL); process.communicate()
     assert list(Store(tmp_path).entries()) == [] and list(tmp_path.rglob("a.txt"))
-    process = slow(tmp_path, 0)
+    process = slow(tmp_path, tmp_path)
     assert process.communicate(timeout=60)[0].split() == ["at", "work", str(process.pid)]
     entry, = Store(tmp_path).entries()
     assert (entry.path / "a.txt").read_text() == "whole" and not list(tmp_path.rglob("*.part"))
@@ -90,7 +93,7 @@ def test_what_is_stored_can_run_nothing(tmp_path):
 
 
 def test_the_lock_is_gone_with_its_process(tmp_path):
-    process = slow(tmp_path, 60)
+    process = slow(tmp_path, tmp_path / "never")
     process.stdout.readline()
     process.kill(); process.communicate()
     began = time.monotonic()

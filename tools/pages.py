@@ -40,6 +40,7 @@ def run(path: Path):
 def readme(index) -> str:
     "index.ipynb as Markdown, seen from the root; cells tagged remove_input show their output only."
     config = Config({"TagRemovePreprocessor": {"enabled": True, "remove_input_tags": ["remove_input"], "remove_cell_tags": ["remove_cell"]}})
+    index.metadata["language_info"] = {"name": "python"}  # colours the code
     text, _ = MarkdownExporter(config=config).from_notebook_node(index)
     return "<!-- made from nbs/index.ipynb by `make notebooks`; edit that -->\n\n" + text.replace("](../", "](").replace('src="../', 'src="').strip() + "\n"
 
