@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PAPER_EPS', 'PROFILES', 'RECIPE', 'ALL', 'DataSettings', 'MaskSettings', 'Profile', 'setting_names', 'refuse',
-           'load_profile', 'Study', 'load_data']
+           'load_profile', 'Study', 'make_network', 'make_dataset_mask', 'made_on', 'load_data']
 
 # %% ../nbs/09_study.ipynb #code-import-difflib-import-json-import
 import difflib
@@ -160,27 +160,10 @@ class Study:
     def entry(self, need: str):
         "The store's entry for a need, made if it is not there."
         kind, regime = need.split(":")
-        make = {"network": self._make_network, "dataset_mask": self._make_dataset_mask}[kind]
-        entry = self.store.fetch(kind, self.key(need), lambda part: make(regime, part))
+        make = {"network": make_network, "dataset_mask": make_dataset_mask}[kind]
+        entry = self.store.fetch(kind, self.key(need), lambda part: make(self, regime, part))
         self.used[need] = entry.record["result"]["made_on"] | dict(seconds=entry.record["seconds"])
         return entry
-
-    def _make_network(self, regime: Regime, part: Path) -> dict:
-        model, record = train_network(self.data, regime, self.profile.train, self.seed, self.device, self.progress)
-        save_checkpoint(model, part / "network.safetensors")
-        return record | self._circumstances()
-
-    def _make_dataset_mask(self, regime: Regime, part: Path) -> dict:
-        val, network, settings = self.data.val, self.network(regime), self.profile.mask.model_dump()
-        masks = learn_dataset_mask(network, val.images, val.labels, seed=self.seed, progress=self.progress, **settings)
-        masks.save(part / "masks.zarr")
-        with torch.no_grad(): filtered = masks.apply(network.center(val.images.to(self.device)))
-        save_file({"clean": predict(network, val.images), "masked": predict(network.model, filtered)}, part / "logits.safetensors")
-        return dict(sparsity=masks.sparsity.item(), objective=masks.objective.item(), converged=masks.converged.item()) | self._circumstances()
-
-    def _circumstances(self) -> dict:
-        peak_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-        return dict(made_on=dict(device=str(self.device), threads=torch.get_num_threads(), peak_mb=peak_mb))
 
     def network(self, regime: Regime) -> Normalized:
         "A trained network in evaluation mode; takes images in [0, 1]."
@@ -199,6 +182,39 @@ class Study:
     def logits(self, regime: Regime, masked: bool = False) -> Float[Tensor, "n classes"]:
         "A network's answer to the validation images, without or with its mask, which acts on the centred image."
         return load_file(self.entry(f"dataset_mask:{regime}").path / "logits.safetensors")["masked" if masked else "clean"]
+
+# %% ../nbs/09_study.ipynb #code-make-network
+def make_network(
+    study: Study,  # that asks for it
+    regime: Regime,  # what it is trained on
+    part: Path,  # folder to write into
+) -> dict:  # what is to be known of it
+    "Train a network for the store. Source: Section 2.2."
+    model, record = train_network(study.data, regime, study.profile.train, study.seed, study.device, study.progress)
+    save_checkpoint(model, part / "network.safetensors")
+    return record | made_on(study)
+
+
+def make_dataset_mask(
+    study: Study,  # that asks for it
+    regime: Regime,  # of its network
+    part: Path,  # folder to write into
+) -> dict:  # what is to be known of it
+    "Learn a mask for the store, on the validation images. Source: Section 2.1."
+    val, network, settings = study.data.val, study.network(regime), study.profile.mask.model_dump()
+    masks = learn_dataset_mask(network, val.images, val.labels, seed=study.seed, progress=study.progress, **settings)
+    masks.save(part / "masks.zarr")
+    with torch.no_grad(): filtered = masks.apply(network.center(val.images.to(study.device)))
+    save_file({"clean": predict(network, val.images), "masked": predict(network.model, filtered)}, part / "logits.safetensors")
+    return dict(sparsity=masks.sparsity.item(), objective=masks.objective.item(), converged=masks.converged.item()) | made_on(study)
+
+
+def made_on(
+    study: Study,  # that asks
+) -> dict:  # device, threads, and the most memory that this process has held, megabytes
+    "On what something was made. Source: ours."
+    peak_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return dict(made_on=dict(device=str(study.device), threads=torch.get_num_threads(), peak_mb=peak_mb))
 
 
 def load_data(
