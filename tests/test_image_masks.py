@@ -24,8 +24,8 @@ def test_the_objective_is_that_of_the_authors_loop():
     model, (x, y) = small_network(), small_images(6)
     masks = learn_image_masks(model, x, y, progress=False)
     theirs = torch.tensor([authors_loop(model, x[i : i + 1], y[i : i + 1]) for i in range(len(x))])
-    excess = (masks.objective - 1).mean() / (theirs - 1).mean()
-    assert excess < 1.05, excess  # non-convex and tiny: an image may end in another hollow; on fashion5 it is 0.98
+    excess = (masks.objective - 1) / (theirs - 1)  # what either leaves of the objective above its least value, 1
+    assert excess.max() < 1.005, excess  # float32 storage of values near 1.01: 1e-7 of 1e-2 or less, and the stopping tolerance 1e-5 on as much
 
 
 def test_each_mask_is_what_it_would_be_alone():
