@@ -30,6 +30,8 @@ lab: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/dataset_mask.py
+	$(BIN)/python benchmarks/image_masks.py
+	$(BIN)/python benchmarks/image_masks.py --network full
 
 notebooks: $(READY)
 	$(BIN)/nbdev_export

@@ -1,6 +1,7 @@
 "The layer against the paper's formula in numpy, its gradients, and mask sets on disk."
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fourier_mask import FourierMask, MaskSet, complement
-from fourier_mask.mask import PER_MASK
+from fourier_mask.mask import FORMAT, PER_MASK, open_masks, read_shards, save_mask_set
 from fourier_mask.spectrum import symmetrize
 
 sides = st.integers(1, 9)
@@ -100,7 +101,7 @@ def test_sets_are_not_replaced_unasked_nor_halfway(tmp_path, monkeypatch):
     with pytest.raises(FileExistsError, match="overwrite=True"): random_set(seed=2).save(path)
 
     import xarray
-    def fail(self, store, **kwargs): store.mkdir(); (store / "half").touch(); raise OSError("disk full")
+    def fail(self, store, **kwargs): (store / "half").touch(); raise OSError("disk full")
     with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
         patch.setattr(xarray.Dataset, "to_zarr", fail)
         random_set(seed=2).save(path, overwrite=True)
@@ -115,10 +116,34 @@ def test_foreign_folders_are_refused(tmp_path):
     record["attributes"]["format"] = "another/1"
     (path / "zarr.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="MaskSet.save wrote"): MaskSet.load(path)
-    shutil.rmtree(path / "labels" / "c")  # zarr would read the missing piece as zeros
-    record["attributes"]["format"] = "fourier_mask.MaskSet/1"
+    shutil.rmtree(path / "label" / "c")  # zarr would read the missing piece as its fill value
+    record["attributes"]["format"] = FORMAT
     (path / "zarr.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="cut short or altered"): MaskSet.load(path)
+
+
+def test_shards_are_checked_one_by_one_and_a_folder_is_read_lazily(tmp_path):
+    masks = random_set(10)
+    path = save_mask_set(masks, tmp_path / "masks.zarr", overwrite=False, shard_size=4)
+    again = MaskSet.load(path)
+    lazy = again.to_xarray()
+    assert not isinstance(lazy["mask"].variable._data, np.ndarray) and lazy.sizes["image"] == 10 and lazy["written"].all()
+    assert np.array_equal(lazy["mask"][5].to_numpy(), masks.masks[5].numpy()) and np.array_equal(lazy["label"], masks.labels)
+    assert isinstance(again[2:4].to_xarray()["mask"].variable._data, np.ndarray)  # a subset is no longer what the folder holds
+    chunk = next((path / "mask" / "c" / "1").rglob("0/0/0"))
+    chunk.write_bytes(chunk.read_bytes()[:-3])
+    assert [state for _, state, _ in read_shards(open_masks(path))] == ["whole", "damaged", "whole"]
+    with pytest.raises(ValueError, match="masks 4 … 7 do not fit"): MaskSet.load(path)
+    shutil.rmtree(path)
+    assert torch.equal(torch.from_numpy(again.to_xarray()["mask"].to_numpy()), masks.masks)  # the folder is gone, the set is not
+
+
+def test_sets_are_joined_and_know_what_the_network_got_wrong():
+    first, second = random_set(2, seed=1), random_set(3, seed=2)
+    both = MaskSet.join([first, second])
+    assert torch.equal(both.masks[2:], second.masks) and len(both) == 5 and both.settings == first.settings
+    assert not both.misclassified.any()  # nothing is known of what the network says
+    assert replace(first, predictions=first.labels + torch.tensor([0, 1])).misclassified.tolist() == [False, True]
 
 
 def test_subsets_and_html():
