@@ -281,18 +281,16 @@ def learn_part(
     bar: tqdm,  # to tell
 ) -> MaskSet:
     "Learn the masks of some images, batch by batch. Source: Eq. 2."
-    before, plain = split(model, output_fn)
+    before, logits_of = split(model, output_fn)
     device, parts, begin = device_of(model), [], 0
     if settings["batch_size"] is None: settings["batch_size"] = find_batch_size(model, images, settings["channels"], output_fn)
     with frozen(model), computing(settings["precision"]):
         while begin < len(images):
             size = settings["batch_size"]
             bar.set_description(f"image masks, {size} at a time", refresh=False)
-            rows, done, logits_of = slice(begin, begin + size), bar.n, in_fours(plain) if size >= 4 else plain
+            rows, done = slice(begin, begin + size), bar.n
             try:
-                x = before(images[rows].to(device))
-                with torch.no_grad(): y = logits_of(x).argmax(1) if labels is None else labels[rows].to(x.device).long()
-                parts.append(learn_together(logits_of, x, y, *clean_answers(logits_of, x, y), settings, bar) | dict(index=index[rows]))
+                parts.append(learn_together(logits_of, before(images[rows].to(device)), None if labels is None else labels[rows], settings, bar) | dict(index=index[rows]))
             except torch.OutOfMemoryError:
                 if size == 1: raise
                 if not settings.get("halved"): warnings.warn(f"out of memory with batches of {size} images; going on with half as many, and less if need be.", stacklevel=3)
@@ -304,31 +302,32 @@ def learn_part(
 
 # %% ../nbs/02_learn.ipynb #code-in-fours
 def in_fours(
-    logits_of: Callable,  # from `split`
-) -> Callable:  # the same, which sees multiples of four images only
-    "Fill batches up, so that their rounding does not depend on how many masks are still at work. Source: ours."
-    def logits(x): return logits_of(torch.cat([x, x[:1].expand(-len(x) % 4, -1, -1, -1)]) if len(x) % 4 else x)[: len(x)]
-
-    return logits
+    rows: Int[Tensor, "n"],  # of a batch
+) -> Int[Tensor, "m"]:  # the same, and the first one again until there are a multiple of four
+    "Fill a batch up, so that rounding does not depend on how many masks are still at work. Source: ours."
+    return torch.cat([rows, rows[:1].expand(-len(rows) % 4)])
 
 # %% ../nbs/02_learn.ipynb #code-learn-together
 def learn_together(
     logits_of: Callable,  # from `split`
     x: Float[Tensor, "b c h w"],  # centred images
-    y: Int[Tensor, "b"],  # labels
-    ce: Float[Tensor, "b"],  # loss without masks
-    prediction: Int[Tensor, "b"],  # and predicted classes
+    labels: Tensor | None,  # of them; None for what the network says
     settings: dict,  # from `image_settings`
     bar: tqdm,  # told after each step
 ) -> dict:  # fields of a `MaskSet` of b masks
     "Learn the masks of a batch, each by itself. Source: Eq. 2."
     weight, p, steps, (beta1, beta2) = (settings[name] for name in ("weight", "p", "steps", "averages"))
+    fill = in_fours if settings["batch_size"] >= 4 else lambda rows: rows  # smaller ones are asked for where memory is short
+    n, rows, begun = len(x), fill(torch.arange(len(x), device=x.device)), bar.n
+    x = x[rows]
+    with torch.no_grad(): y = logits_of(x).argmax(1) if labels is None else labels.to(x.device).long()[rows]
+    ce, prediction = clean_answers(logits_of, x, y)
     whole = layer = FourierMask(x.shape[-2:], len(x), settings["channels"]).to(x.device, x.dtype)
     whole.check(x)
     values, limit = torch.ones_like(whole.weight), (settings["limit"] or 0) * weight * (whole.counts.norm() / whole.counts.sum()).item()
     first, second, tolerance = torch.zeros_like(values), torch.zeros_like(values), x.new_tensor(settings["tolerance"])
     last, quiet, taken, settled = x.new_full((len(x), 2), math.inf), torch.zeros_like(y), torch.zeros_like(y), torch.zeros_like(y, dtype=torch.bool)
-    active, rows, begun = (x, y, ce), torch.arange(len(x), device=x.device), bar.n
+    active, rows, at_work = (x, y, ce), torch.arange(len(x), device=x.device), n
     for step in range(1, steps + 1):
         with torch.autocast(x.device.type, torch.bfloat16, settings["precision"] == "bf16"): logits = logits_of(layer(active[0]))
         terms = invariance(F.cross_entropy(logits.to(x.dtype), active[1], reduction="none"), active[2]), layer.norm(p)
@@ -345,20 +344,22 @@ def learn_together(
         leave = (quiet >= settings["patience"]) | lost | (step == steps)
         if leave.any():
             values[rows[leave]], taken[rows[leave]], settled[rows[leave]] = layer.weight.detach()[leave], step, quiet[leave] >= settings["patience"]
-            rows, first, second, last, quiet, kept, *active = (part[~leave] for part in (rows, first, second, last, quiet, layer.weight.detach(), *active))
-            bar.set_postfix(sparsity=f"{values.mean().item():.4f}", refresh=False)
-            if not len(rows): break
-            layer = FourierMask(x.shape[-2:], len(rows), settings["channels"]).to(x.device, x.dtype)
+            stay = (~leave).nonzero().flatten()
+            stay = stay[stay < len(rows.unique())]  # without what the batch was filled up with
+            if not len(stay): break
+            rows, first, second, last, quiet, kept, *active = (part[fill(stay)] for part in (rows, first, second, last, quiet, layer.weight.detach(), *active))
+            layer, at_work = FourierMask(x.shape[-2:], len(rows), settings["channels"]).to(x.device, x.dtype), int((rows[: len(stay)] < n).sum())
             with torch.no_grad(): layer.weight.copy_(kept)
-        bar.update(begun + len(x) - len(rows) * (1 - step / steps) - bar.n)
-    bar.update(begun + len(x) - bar.n)
+            bar.set_postfix(sparsity=f"{values[taken > 0].mean().item():.4f}", refresh=False)
+        bar.update(begun + n - at_work * (1 - step / steps) - bar.n)
+    bar.update(begun + n - bar.n)
     with torch.no_grad():
         whole.weight.copy_(values)
         logits, sparsity = logits_of(whole(x)), whole.norm(p)
         term = invariance(F.cross_entropy(logits, y, reduction="none"), ce)
     result = dict(masks=whole.full(), labels=y, objective=term + weight * sparsity, invariance=term, sparsity=sparsity, steps=taken,
                   converged=settled, prediction_kept=(logits.argmax(1) == prediction).float(), predictions=prediction)
-    return {name: value.detach().cpu().float() if value.is_floating_point() else value.cpu() for name, value in result.items()}
+    return {name: value[:n].detach().cpu().float() if value.is_floating_point() else value[:n].cpu() for name, value in result.items()}
 
 
 def one_cycle(

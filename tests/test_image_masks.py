@@ -1,4 +1,7 @@
 "Masks of single images: quality against the authors' loop, independence of each other, odd input."
+import platform
+import warnings
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +10,8 @@ from test_learn import small_images, small_network
 from fourier_mask import learn as learn_module
 from fourier_mask import learn_image_masks
 from fourier_mask.dataset_mask import learn_class_masks, learn_dataset_mask
-from fourier_mask.learn import find_batch_size, one_cycle, saved_bytes
+from fourier_mask.learn import find_batch_size, in_fours, one_cycle, saved_bytes
+from fourier_mask.models import vgg11
 
 SETTLED = dict(steps=200, progress=False)  # so small a network, in double precision, moves on until the rate is next to nothing
 
@@ -40,6 +44,23 @@ def test_each_mask_is_what_it_would_be_alone():
     turned = learn_image_masks(model, x.flip(0), y.flip(0), batch_size=5, **SETTLED)
     assert torch.equal(turned.index, torch.arange(len(x))) and torch.equal(turned.labels.flip(0), y)
     torch.testing.assert_close(turned.masks.flip(0), together.masks, rtol=0, atol=1e-4)
+
+
+def test_order_and_batches_do_not_matter_to_the_last_bit():
+    torch.manual_seed(0)
+    network, x = vgg11(3, width=0.125, size=(32, 32)), torch.rand(11, 1, 32, 32)
+    with torch.no_grad():
+        for _ in range(50): network(torch.rand(32, 1, 32, 32))  # statistics for its batch norms
+    network.eval()
+    learn = lambda rows, batch_size: learn_image_masks(lambda x: 20 * network(x), x[rows], torch.arange(11)[rows] % 3, batch_size=batch_size, steps=30, tolerance=1e-3, progress=False)
+    rows = torch.randperm(11)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # so few steps settle few masks, which then leave one by one
+        first, turned, cut = learn(torch.arange(11), 11), learn(rows, 11)[rows.argsort()], learn(torch.arange(11), 5)
+    assert len(first.steps.unique()) > 1
+    for other in (turned, cut):
+        torch.testing.assert_close(other.objective, first.objective, rtol=0.01, atol=0)  # what is promised everywhere
+        if platform.machine() == "x86_64": assert torch.equal(other.masks, first.masks)  # what oneDNN keeps where in_fours is measured
 
 
 def test_duplicates_get_the_same_mask_and_the_measures_are_true():
@@ -151,6 +172,19 @@ def test_half_precision_changes_the_objective_by_less_than_a_hundredth_and_tf32_
     assert half.settings["precision"] == "bf16" and torch.equal(tf32.masks, plain.masks) and not torch.backends.cuda.matmul.allow_tf32
     kept = torch.nn.functional.cross_entropy(model(half.apply(x.float())), y, reduction="none") - torch.nn.functional.cross_entropy(model(x.float()), y, reduction="none")
     torch.testing.assert_close(half.invariance, torch.exp(kept**2).detach(), rtol=1e-4, atol=0)  # measured in float32, whatever it was learned in
+
+
+def test_batches_are_filled_up_to_fours_unless_smaller_ones_are_asked_for():
+    for n in range(1, 9): assert in_fours(torch.arange(n)).tolist() == [*range(n), *[0] * (-n % 4)]
+    inner, (x, y), seen = small_network(), small_images(5), set()
+
+    def model(x): seen.add(len(x)); return inner(x)
+
+    filled = learn_image_masks(model, x, y, batch_size=5, **SETTLED)
+    assert len(filled) == 5 and all(n % 4 == 0 for n in seen)
+    seen.clear()
+    learn_image_masks(model, x, y, batch_size=2, **SETTLED)
+    assert seen <= {1, 2}
 
 
 def test_the_bar_counts_masks(monkeypatch):
