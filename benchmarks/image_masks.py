@@ -12,6 +12,7 @@ import argparse
 import resource
 import statistics
 import time
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from fourier_mask import learn_image_masks
 from fourier_mask.data import Data, Images, fashion5, front_of_each
 from fourier_mask.learn import SCHEDULES, free_memory, frozen, image_settings, learn_together, mask_bar, saved_bytes
+from fourier_mask.models import resnet18
 from fourier_mask.study import PROFILES, Study
 from fourier_mask.train import predict, train_network
 
@@ -71,6 +73,20 @@ def quality(network, x, y, masks):
     return torch.exp(change) + WEIGHT * sparsity, sparsity, clean.argmax(1) == masked.argmax(1)
 
 
+def rounding(network, x, y, threads):
+    "Sizes of a batch, of 1 to 16, in which an image's gradient has other last bits than in a batch of 16."
+    def gradient(n):
+        leaf = x[:n].clone().requires_grad_()
+        return torch.autograd.grad(F.cross_entropy(network(leaf), y[:n], reduction="sum"), leaf)[0]
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        whole = gradient(16)
+        return [n for n in range(1, 17) if not torch.equal(gradient(n), whole[:n])]
+    finally: torch.set_num_threads(before)
+
+
 def networks(kind, n, device):
     "A network and n images that it classifies correctly, centred."
     if kind == "quick":
@@ -113,7 +129,7 @@ def step_cost(network, x, y, size, rounds):
             times.append(time.perf_counter() - began)
         if number: taken.append(times)
     ratio = statistics.median((o - f) / b for b, o, f in taken)
-    return ratio, *(1000 * statistics.median(column) / 6 for column in zip(*taken, strict=True))
+    return ratio, 1000 * statistics.median(b for b, _, _ in taken) / 6, 1000 * statistics.median(o - f for _, o, f in taken) / 6
 
 
 def main():
@@ -131,9 +147,13 @@ def main():
     with frozen(network):
         print(f"\nstep against the bare forward and backward, and memory that autograd keeps ({free_memory(x.device) / 1e9:.0f} GB free)")
         for size in (1, 16, 64, 128) if args.network == "quick" else (1, 4, 16):
-            ratio, bare, ours, _ = step_cost(network, x, y, size, args.rounds)
+            ratio, bare, ours = step_cost(network, x, y, size, args.rounds)
             kept = saved_bytes(network, x[:1].expand(size, -1, -1, -1), 1) / 1e6
             print(f"  batch {size:4}: {ours:8.1f} ms a step, {ours / size:6.2f} ms a mask, {ratio:5.2f} × the bare passes ({bare:.1f} ms); {kept:8.1f} MB, {kept / size:6.2f} MB an image")
+
+        if args.device == "cpu" and len(x) >= 16:
+            other = resnet18(int(y.max()) + 1, width=0.5, size=tuple(x.shape[-2:])).eval()
+            print("\nsizes of a batch whose rounding is not that of 16 images: " + "; ".join(f"{name}, {n} threads: {rounding(net, x, y, n)}" for name, net in (("VGG11", network), ("ResNet18", other)) for n in (1, 2, 4, 8)))
 
         began, theirs, steps, met = time.perf_counter(), [], [], []
         for i in range(len(x)):
@@ -146,7 +166,8 @@ def main():
               f"{sum(met)} of {len(met)} met its rule, objective {reference.mean():.6f}, sparsity {sparsity.mean():.5f}, predictions kept {100 * kept.float().mean():.1f} %")
 
         first, scores = None, {}
-        for name, options in (("fast", {}), ("in another order", {}), ("batches of 16", dict(batch_size=16)), ("batches of 5", dict(batch_size=5)), ("bf16", dict(precision="bf16"))):
+        SCHEDULES["limit of 5"] = replace(SCHEDULES["fast"], limit=5.0)
+        for name, options in (("fast", {}), ("in another order", {}), ("batches of 16", dict(batch_size=16)), ("batches of 5", dict(batch_size=5)), ("bf16", dict(precision="bf16")), ("limit of 5", dict(schedule="limit of 5"))):
             counted = Counted(network)
             rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(0)) if "order" in name else torch.arange(len(x))
             began = time.perf_counter()
@@ -165,7 +186,8 @@ def main():
                   f"  sparsity / theirs {size.mean() / sparsity.mean():.3f}; predictions kept {100 * same.float().mean():.1f} %; support shared with the first row {100 * overlap:.1f} %, largest difference {(masks.masks - first).abs().max():.2g}")
     print(f"\nlargest memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB; schedule {SCHEDULES['fast']}")
     if args.device == "cuda": print(f"largest memory on the GPU {torch.cuda.max_memory_allocated() / 1e6:.0f} MB")
-    if (quick := slow / scores["fast"]) < 25: raise SystemExit(f"only {quick:.0f} times as many masks a second as the authors' loop; 25 are asked")
+    asked = 300 if args.device == "cuda" else 25 if args.network == "quick" else 0  # large images fill a processor by themselves
+    if (times := slow / scores["fast"]) < asked: raise SystemExit(f"only {times:.0f} times as many masks a second as the authors' loop; {asked} are asked")
 
 
 if __name__ == "__main__":

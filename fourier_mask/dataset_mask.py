@@ -74,7 +74,7 @@ def learn_dataset_mask(
     settings = dict(learner="dataset", weight=weight, p=p, epochs=epochs, batch_size=batch_size, max_lr=max_lr, tolerance=tolerance,
                     patience=patience, channels=channels, seed=seed)
     check_settings(settings)
-    with frozen(model), torch.random.fork_rng(), tqdm(total=epochs, desc="dataset mask", disable=not progress) as bar:
+    with frozen(model), torch.enable_grad(), torch.random.fork_rng(), tqdm(total=epochs, desc="dataset mask", disable=not progress) as bar:
         torch.manual_seed(seed)
         epoch, logits_of = epochs_of(model, images, labels, batch_size, output_fn)
         layer, trace, quiet = None, [], 0
@@ -169,5 +169,6 @@ def learn_class_masks(
     "Learn the mask that a network needs for each class. Source: Section 3.2, Figure 5."
     check_images(images)
     check_labels(labels, len(images))
+    labels = labels.to(images.device)
     parts = [learn_dataset_mask(model, images[labels == c], labels[labels == c], epochs=epochs, progress=progress, **settings) for c in labels.unique()]
     return MaskSet.join(parts)

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['KNEE', 'SCHEDULES', 'PRECISIONS', 'MOST_IMAGES', 'invariance', 'frozen', 'split', 'device_of', 'check_images',
            'check_labels', 'check_answers', 'clean_answers', 'check_settings', 'Schedule', 'image_settings',
-           'learn_image_masks', 'mask_bar', 'tell_unsettled', 'free_memory', 'saved_bytes', 'find_batch_size',
-           'computing', 'learn_part', 'in_fours', 'learn_together', 'one_cycle']
+           'learn_image_masks', 'MaskBar', 'mask_bar', 'tell_unsettled', 'free_memory', 'saved_bytes',
+           'find_batch_size', 'computing', 'learn_part', 'in_fours', 'learn_together', 'one_cycle']
 
 # %% ../nbs/02_learn.ipynb #code-import-math-from-collections-abc
+import json
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -143,14 +144,14 @@ class Schedule:
     max_lr: float  # Adam's peak rate, in units of the mask
     stretch: int  # the one-cycle schedule is laid out for so many times the steps
     averages: tuple[float, float]  # Adam's β₁ and β₂
-    limit: float  # largest norm of the invariance's gradient, in units of the penalty's with p = 1; infinite for none
+    limit: float | None  # largest norm of the invariance's gradient, in units of the penalty's with p = 1; None for no limit
     tolerance: tuple[float, float]  # changes of invariance and of sparsity that count as none
     patience: int  # steps without change before a mask is done
 
 
 SCHEDULES = {
     "fast": Schedule(steps=120, max_lr=0.2, stretch=1, averages=(0.9, 0.8), limit=1.5, tolerance=(1e-5, 1e-5), patience=3),
-    "authors": Schedule(steps=20_000, max_lr=0.2, stretch=200, averages=(0.95, 0.999), limit=math.inf, tolerance=(1e-6, 1e-5), patience=300),
+    "authors": Schedule(steps=20_000, max_lr=0.2, stretch=200, averages=(0.95, 0.999), limit=None, tolerance=(1e-6, 1e-5), patience=300),
 }
 PRECISIONS = ("float32", "tf32", "bf16")
 
@@ -161,17 +162,21 @@ def image_settings(
     max_lr: float | None = None,
     tolerance: float | None = None,
     patience: int | None = None,
-    **others,  # weight, p, batch_size, channels, precision
+    weight: float = 0.07,
+    p: float = 1,
+    batch_size: int | None = None,
+    channels: int = 1,
+    precision: str = "float32",
 ) -> dict:  # all that is needed to repeat the masks, JSON values
     "Settings with the schedule's own values filled in, checked. Source: ours."
-    if schedule not in SCHEDULES: raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {schedule!r}.")
+    for name, value, allowed in (("schedule", schedule, SCHEDULES), ("precision", precision, PRECISIONS)):
+        if value not in allowed: raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")
     given = dict(steps=steps, max_lr=max_lr, tolerance=tolerance, patience=patience)
-    settings = dict(learner="image", weight=0.07, p=1, batch_size=None, channels=1, precision="float32") | others | dict(schedule=schedule)
+    settings = dict(learner="image", schedule=schedule, weight=weight, p=p, batch_size=batch_size, channels=channels, precision=precision)
     check_settings({name: value for name, value in (settings | given).items() if value is not None})
-    if settings["precision"] not in PRECISIONS: raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {settings['precision']!r}.")
-    given["tolerance"] = None if tolerance is None else (tolerance, tolerance)
-    chosen = asdict(replace(SCHEDULES[schedule], **{name: value for name, value in given.items() if value is not None}))
-    return settings | chosen | dict(averages=list(chosen["averages"]), tolerance=list(chosen["tolerance"]), limit=None if math.isinf(chosen["limit"]) else chosen["limit"])
+    changes = {name: value for name, value in (given | dict(tolerance=tolerance is not None and (tolerance, tolerance))).items() if value}
+    if tolerance == 0: changes["tolerance"] = (0.0, 0.0)
+    return json.loads(json.dumps(settings | asdict(replace(SCHEDULES[schedule], **changes)), default=lambda number: number.item()))  # numpy's numbers become Python's
 
 # %% ../nbs/02_learn.ipynb #code-learn-image-masks
 def learn_image_masks(
@@ -201,9 +206,20 @@ def learn_image_masks(
     return masks
 
 
-def mask_bar(total: int, progress: bool, done: int = 0) -> tqdm:
+class MaskBar(tqdm):
     "A bar that counts masks, and parts of those at work, so that the time left is right from the first steps on. Source: ours."
-    return tqdm(total=total, initial=done, desc="image masks", disable=not progress, bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total} [{elapsed}<{remaining}{postfix}]")
+
+    done, size = 0, 0.0  # masks that have left, and the sum of their sparsities
+
+    def tell(self, sparsity: Float[Tensor, "n"]) -> None:
+        "Tell the mean sparsity of the masks that are done."
+        self.done, self.size = self.done + len(sparsity), self.size + sparsity.sum().item()
+        if self.done: self.set_postfix(done=self.done, sparsity=f"{self.size / self.done:.4f}", refresh=False)
+
+
+def mask_bar(total: int, progress: bool, done: int = 0) -> MaskBar:
+    "A bar for some masks. Source: ours."
+    return MaskBar(total=total, initial=done, desc="image masks", disable=not progress, bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total} [{elapsed}<{remaining}{postfix}]")
 
 
 def tell_unsettled(
@@ -252,7 +268,7 @@ def find_batch_size(
 ) -> int:  # a power of two
     "How many images are learned together. Source: ours."
     before, logits_of = split(model, output_fn)
-    with frozen(model):
+    with frozen(model), torch.enable_grad():
         x = before(images[:1].to(device_of(model)))
         each = saved_bytes(logits_of, x.expand(2, -1, -1, -1), channels) - saved_bytes(logits_of, x, channels)
     room = free_memory(x.device) // 2 // (2 * max(each, 1))
@@ -264,11 +280,13 @@ def computing(
     precision: str,  # one of `PRECISIONS`
 ) -> Iterator[None]:
     "Whether a GPU may round float32 products to tf32, for as long as the context lasts. Source: ours."
-    matmul, conv = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, conv.allow_tf32
-    matmul.allow_tf32 = conv.allow_tf32 = precision == "tf32"
+    if not torch.cuda.is_available(): yield; return
+    switches = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    before = [switch.fp32_precision for switch in switches]
+    for switch in switches: switch.fp32_precision = "tf32" if precision == "tf32" else "ieee"
     try: yield
-    finally: matmul.allow_tf32, conv.allow_tf32 = before
+    finally:
+        for switch, value in zip(switches, before, strict=True): switch.fp32_precision = value
 
 
 def learn_part(
@@ -278,19 +296,19 @@ def learn_part(
     index: Int[Tensor, "b"],  # rows of the images in their data set
     settings: dict,  # from `image_settings`; the batch size is put in if there is none
     output_fn: Callable | None,
-    bar: tqdm,  # to tell
+    bar: MaskBar,  # to tell
 ) -> MaskSet:
     "Learn the masks of some images, batch by batch. Source: Eq. 2."
     before, logits_of = split(model, output_fn)
     device, parts, begin = device_of(model), [], 0
     if settings["batch_size"] is None: settings["batch_size"] = find_batch_size(model, images, settings["channels"], output_fn)
-    with frozen(model), computing(settings["precision"]):
+    with frozen(model), computing(settings["precision"]), torch.enable_grad():
         while begin < len(images):
             size = settings["batch_size"]
             bar.set_description(f"image masks, {size} at a time", refresh=False)
             rows, done = slice(begin, begin + size), bar.n
             try:
-                parts.append(learn_together(logits_of, before(images[rows].to(device)), None if labels is None else labels[rows], settings, bar) | dict(index=index[rows]))
+                parts.append(learn_together(logits_of, before(images[rows].detach().to(device)), None if labels is None else labels[rows], settings, bar) | dict(index=index[rows]))
             except torch.OutOfMemoryError:
                 if size == 1: raise
                 if not settings.get("halved"): warnings.warn(f"out of memory with batches of {size} images; going on with half as many, and less if need be.", stacklevel=3)
@@ -313,7 +331,7 @@ def learn_together(
     x: Float[Tensor, "b c h w"],  # centred images
     labels: Tensor | None,  # of them; None for what the network says
     settings: dict,  # from `image_settings`
-    bar: tqdm,  # told after each step
+    bar: MaskBar,  # told after each step
 ) -> dict:  # fields of a `MaskSet` of b masks
     "Learn the masks of a batch, each by itself. Source: Eq. 2."
     weight, p, steps, (beta1, beta2) = (settings[name] for name in ("weight", "p", "steps", "averages"))
@@ -332,8 +350,11 @@ def learn_together(
         with torch.autocast(x.device.type, torch.bfloat16, settings["precision"] == "bf16"): logits = logits_of(layer(active[0]))
         terms = invariance(F.cross_entropy(logits.to(x.dtype), active[1], reduction="none"), active[2]), layer.norm(p)
         slope, shrink = (torch.autograd.grad(term.sum(), layer.weight)[0] for term in terms)
-        if limit: slope = slope * (limit / slope.flatten(1).norm(dim=1).clamp(min=limit))[:, None, None, None]
-        slope, now = slope + weight * shrink, torch.stack(terms, 1).detach()
+        now = torch.stack(terms, 1).detach()
+        if limit:
+            room = limit * ((now[:, 0] - 1) / (weight * now[:, 1]).clamp(min=1e-7)).clamp(min=1)
+            slope = slope * (room / slope.flatten(1).norm(dim=1).maximum(room))[:, None, None, None]
+        slope = slope + weight * shrink
         first, second = beta1 * first + (1 - beta1) * slope, beta2 * second + (1 - beta2) * slope**2
         move = (first / (1 - beta1**step)) / ((second / (1 - beta2**step)).sqrt() + 1e-8)
         lost = ~(now.isfinite().all(1) & move.isfinite().flatten(1).all(1))
@@ -344,13 +365,13 @@ def learn_together(
         leave = (quiet >= settings["patience"]) | lost | (step == steps)
         if leave.any():
             values[rows[leave]], taken[rows[leave]], settled[rows[leave]] = layer.weight.detach()[leave], step, quiet[leave] >= settings["patience"]
-            stay = (~leave).nonzero().flatten()
-            stay = stay[stay < len(rows.unique())]  # without what the batch was filled up with
+            distinct = torch.arange(len(rows), device=x.device) < len(rows.unique())  # without what the batch was filled up with
+            bar.tell(layer.norm(p).detach()[leave & distinct & (rows < n)])
+            stay = (~leave & distinct).nonzero().flatten()
             if not len(stay): break
             rows, first, second, last, quiet, kept, *active = (part[fill(stay)] for part in (rows, first, second, last, quiet, layer.weight.detach(), *active))
             layer, at_work = FourierMask(x.shape[-2:], len(rows), settings["channels"]).to(x.device, x.dtype), int((rows[: len(stay)] < n).sum())
             with torch.no_grad(): layer.weight.copy_(kept)
-            bar.set_postfix(sparsity=f"{values[taken > 0].mean().item():.4f}", refresh=False)
         bar.update(begun + n - at_work * (1 - step / steps) - bar.n)
     bar.update(begun + n - bar.n)
     with torch.no_grad():

@@ -132,7 +132,7 @@ class MaskSet:
     invariance: Float[Tensor, "n"]  # its first term, at least 1
     sparsity: Float[Tensor, "n"]  # ‖M‖ₚ / ‖1‖ₚ, in [0, 1]
     steps: Int[Tensor, "n"]  # optimizer steps taken
-    converged: Bool[Tensor, "n"]  # whether the stopping rule was met
+    converged: Bool[Tensor, "n"]  # whether the stopping rule was met: nothing moved at the rate it had then
     prediction_kept: Float[Tensor, "n"]  # share of the mask's images whose predicted class is unchanged
     settings: Mapping = field(default_factory=dict)  # all that is needed to repeat it, JSON values
     trace: Mapping[str, Float[Tensor, "epochs"]] = field(default_factory=dict)  # per epoch; empty for image masks
@@ -157,7 +157,9 @@ class MaskSet:
 
     def __repr__(self) -> str:
         n, c, h, w = self.masks.shape
-        return f"MaskSet(n={n}, channels={c}, size=({h}, {w}), sparsity={self.sparsity.mean():.3f}, prediction_kept={self.prediction_kept.mean():.3f})"
+        counts = {"misclassified": int(self.misclassified.sum()), "unsettled": int((~self.converged).sum())}
+        told = "".join(f", {name}={count}" for name, count in counts.items() if count)
+        return f"MaskSet(n={n}, channels={c}, size=({h}, {w}), sparsity={self.sparsity.mean():.3f}, prediction_kept={self.prediction_kept.mean():.3f}{told})"
 
     @property
     def misclassified(self) -> Bool[Tensor, "n"]:
@@ -249,7 +251,7 @@ def mask_set_to_xarray(
 
     if masks.source and Path(masks.source[0]).is_dir():
         dataset = open_masks(masks.source[0])
-        if checksum([dataset["checksum"].to_numpy()]).hex() == masks.source[1]: return dataset
+        if checksum([dataset["checksum"].to_numpy()]).hex() == masks.source[1]: return dataset.drop_vars(["checksum", "origin", "written"])
     variables = {name: (DIMENSIONS[: array.ndim], array) for name, array in arrays_of(masks).items()}
     variables |= {f"trace_{name}": ("epoch", values.cpu().numpy()) for name, values in masks.trace.items()}
     v, u = (np.fft.fftfreq(n) for n in masks.masks.shape[-2:])

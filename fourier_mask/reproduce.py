@@ -242,9 +242,10 @@ def cost(
     profile: Profile,  # of the study
 ) -> float:  # images that pass through the network, forward and back, as a share of the training images
     "How long a need will take, to start the longest first. Source: ours."
-    (kind, regime), train = need.split(":"), profile.train
+    (kind, regime), train, images = need.split(":"), profile.train, dict(selection=profile.data.n_val * profile.train.attack.eval_steps,
+        dataset_mask=profile.data.n_val * profile.mask.epochs, class_masks=profile.data.n_val * profile.image.class_epochs)
     if kind == "network": return train.epochs[regime] * (1 + train.attack.train_steps * (regime == "adversarial"))
-    return {"selection": profile.data.n_val * train.attack.eval_steps, "dataset_mask": 0, "class_masks": 0}.get(kind, 100 * profile.image.n) / profile.data.n_train
+    return images.get(kind, 100 * profile.image.n) / profile.data.n_train
 
 # %% ../nbs/12_reproduce.ipynb #code-reproduce
 def reproduce(

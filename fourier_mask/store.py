@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RECORD', 'project_root', 'runs_folder', 'figures_folder', 'check_folder', 'digest', 'checksums', 'write_json',
            'versions', 'Entry', 'Store', 'damaged', 'wait_for', 'store_image_masks', 'rows_of', 'weights_digest',
-           'origin_of', 'same_settings', 'extend']
+           'origin_of', 'same_settings', 'level', 'extend']
 
 # %% ../nbs/07_store.ipynb #code-import-hashlib-import-json-import
 import hashlib
@@ -195,7 +195,8 @@ def store_image_masks(
     if isinstance(shard_size, bool) or not isinstance(shard_size, int) or shard_size < 1: raise ValueError(f"shard_size must be a whole number of at least 1; got {shard_size!r}.")
     if n < 1: raise ValueError("images must hold at least one image; got none.")
     index = torch.arange(n) if index is None else index
-    if tuple(index.shape) != (n,): raise ValueError(f"index must have shape ({n},), one row for each image; got {tuple(index.shape)}.")
+    if not isinstance(index, Tensor) or index.is_floating_point() or tuple(index.shape) != (n,): raise ValueError(f"index must be whole numbers of shape ({n},), one row for each image; got {getattr(index, 'dtype', type(index).__name__)} {tuple(getattr(index, 'shape', ()))}.")
+    if labels is not None: check_labels(labels, n)
     chosen = image_settings(**settings)
     chosen |= dict(network=weights_digest(model), shard_size=shard_size)
     check_folder(path.parent)
@@ -207,6 +208,7 @@ def store_image_masks(
             shutil.rmtree(part, ignore_errors=True)
             create_mask_folder(part, (n, chosen["channels"], *first.shape[-2:]), chosen, shard_size)
             part.rename(path)
+        level(path)
         chosen = same_settings(path, chosen)
         extend(path, n, lambda rows: origin_of(rows_of(images, labels, index, rows)))
         states = [(rows, state) for rows, state, _ in read_shards(open_masks(path))]
@@ -215,7 +217,7 @@ def store_image_masks(
                 if state == "whole": continue
                 if state == "damaged": warnings.warn(f"{path}: masks {rows.start} … {rows.stop - 1} were cut short or altered since they were written; learning them again.", stacklevel=2)
                 x, y, i = rows_of(images, labels, index, rows)
-                write_shard(path, number, learn_part(model, x, y, i, dict(chosen), output_fn, bar), origin_of((x, y, i)))
+                write_shard(path, number, learn_part(model, x, y, i, chosen, output_fn, bar), origin_of((x, y, i)))
     with open_masks(path) as dataset: tell_unsettled(*(torch.from_numpy(dataset[name].to_numpy().copy()) for name in ("converged", "objective")))
     return path
 
@@ -227,7 +229,7 @@ def rows_of(
     rows: slice,  # of a shard
 ) -> tuple[Tensor, Tensor | None, Tensor]:  # images, labels and index
     "The images of a shard, checked. Source: ours."
-    if isinstance(images, Tensor): x, y = images[rows], None
+    if isinstance(images, Tensor): x, y = images[rows].detach(), None
     else:
         x, y = zip(*(images[i] for i in range(len(images))[rows]), strict=True)
         x, y = torch.stack(x), torch.tensor(y)
@@ -262,6 +264,20 @@ def same_settings(
     differs = [f"{name} is {there.get(name)!r} there and {given.get(name)!r} here" for name in sorted(there.keys() | given.keys()) if there.get(name) != given.get(name)]
     if differs: raise ValueError(f"path {path} holds masks that were made otherwise: {'; '.join(differs)}. Give the same, or another path.")
     return there
+
+
+def level(
+    path: Path,  # folder of masks
+) -> None:
+    "Take back an extension that was cut short, array by array. Source: ours."
+    import zarr
+
+    arrays = [array for _, array in zarr.open_group(path, mode="r+").arrays() if array.metadata.dimension_names[0] in ("image", "shard")]
+    smallest = {name: min(array.shape[0] for array in arrays if array.metadata.dimension_names[0] == name) for name in ("image", "shard")}
+    smallest["shard"] = min(smallest["shard"], -(-smallest["image"] // next(array.chunks[0] for array in arrays if array.metadata.dimension_names[0] == "image")))
+    for array in arrays:
+        size = smallest[array.metadata.dimension_names[0]]
+        if array.shape[0] != size: array.resize((size, *array.shape[1:]))
 
 
 def extend(

@@ -11,6 +11,8 @@ __all__ = ['PAPER_EPS', 'PROFILES', 'RECIPE', 'KINDS', 'ALL', 'DataSettings', 'M
 import difflib
 import json
 import resource
+import shutil
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -314,7 +316,14 @@ def make_image_masks(
     kind, regime = need.split(":")
     chosen, settings = study.selection(), study.profile.image.model_dump(exclude={"n", "class_epochs"})
     images = chosen.attacked if kind == "attacked_masks" else chosen.images
-    store_image_masks(part / "masks.zarr", study.network(regime), images, chosen.labels, index=chosen.index, progress=study.progress, **settings)
+    learn = lambda: store_image_masks(part / "masks.zarr", study.network(regime), images, chosen.labels, index=chosen.index, progress=study.progress, **settings)
+    resumed = (part / "masks.zarr").is_dir()
+    try: learn()
+    except ValueError as error:  # left by a run whose network or images had other last bits
+        if not resumed: raise
+        warnings.warn(f"{error} Beginning again.", stacklevel=2)
+        shutil.rmtree(part / "masks.zarr")
+        learn()
     (part / "masks.zarr.lock").unlink(missing_ok=True)
     masks = MaskSet.load(part / "masks.zarr")
     return dict(n=len(masks), sparsity=masks.sparsity.mean().item(), steps=masks.steps.float().mean().item(), kept=masks.prediction_kept.mean().item(),

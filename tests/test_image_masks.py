@@ -1,7 +1,9 @@
 "Masks of single images: quality against the authors' loop, independence of each other, odd input."
+import json
 import platform
 import warnings
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,10 +12,10 @@ from test_learn import small_images, small_network
 from fourier_mask import learn as learn_module
 from fourier_mask import learn_image_masks
 from fourier_mask.dataset_mask import learn_class_masks, learn_dataset_mask
-from fourier_mask.learn import find_batch_size, in_fours, one_cycle, saved_bytes
+from fourier_mask.learn import find_batch_size, image_settings, in_fours, one_cycle, saved_bytes
 from fourier_mask.models import vgg11
 
-SETTLED = dict(steps=200, progress=False)  # so small a network, in double precision, moves on until the rate is next to nothing
+SETTLED = dict(steps=200, tolerance=1e-5, progress=False)  # so small a network, in double precision, moves on until the rate is next to nothing
 
 
 def authors_loop(model, x, y, weight=0.07, steps=1500):
@@ -30,7 +32,7 @@ def authors_loop(model, x, y, weight=0.07, steps=1500):
 
 def test_the_objective_is_that_of_the_authors_loop():
     model, (x, y) = small_network(), small_images(6)
-    masks = learn_image_masks(model, x, y, **SETTLED)
+    masks = learn_image_masks(model, x, y, steps=300, tolerance=1e-6, progress=False)
     theirs = torch.tensor([authors_loop(model, x[i : i + 1], y[i : i + 1]) for i in range(len(x))])
     excess = (masks.objective - 1) / (theirs - 1)  # what either leaves of the objective above its least value, 1
     assert excess.max() < 1.005, excess  # float32 storage of values near 1.01: 1e-7 of 1e-2 or less, and the stopping tolerance 1e-5 on as much
@@ -59,7 +61,7 @@ def test_order_and_batches_do_not_matter_to_the_last_bit():
         first, turned, cut = learn(torch.arange(11), 11), learn(rows, 11)[rows.argsort()], learn(torch.arange(11), 5)
     assert len(first.steps.unique()) > 1
     for other in (turned, cut):
-        torch.testing.assert_close(other.objective, first.objective, rtol=0.01, atol=0)  # what is promised everywhere
+        torch.testing.assert_close(other.objective.mean() - 1, first.objective.mean() - 1, rtol=0.1, atol=0)  # of what exceeds 1, on any machine
         if platform.machine() == "x86_64": assert torch.equal(other.masks, first.masks)  # what oneDNN keeps where in_fours is measured
 
 
@@ -146,7 +148,7 @@ def test_an_objective_that_starts_infinite_costs_its_own_mask_only():
     def model(x): return torch.where(x.mean((1, 2, 3), keepdim=True)[:, :, 0, 0] > 30, torch.stack([0 * x.sum((1, 2, 3)), x.sum((1, 2, 3)) * 1e34, 0 * x.sum((1, 2, 3))], 1), inner(x))
 
     with pytest.warns(UserWarning, match="1 of 12 masks had not settled.* 1 of them have no finite objective") as told:
-        masks = learn_image_masks(model, x, y, tolerance=1e-4, **SETTLED)
+        masks = learn_image_masks(model, x, y, **SETTLED | dict(tolerance=1e-4))
     assert len(told) == 1 and (~masks.converged).nonzero().flatten().tolist() == [4]
     assert masks.masks[4].min() > 0.9 and masks.masks.isfinite().all()  # it stays where the objective was last a number
     others = torch.arange(12) != 4
@@ -168,8 +170,8 @@ def test_a_network_in_train_mode_is_run_in_eval_and_left_as_it_was():
 def test_half_precision_changes_the_objective_by_less_than_a_hundredth_and_tf32_leaves_the_switches_alone():
     model, (x, y) = small_network().float(), small_images()
     plain, half, tf32 = (learn_image_masks(model, x.float(), y, precision=precision, **SETTLED) for precision in ("float32", "bf16", "tf32"))
-    torch.testing.assert_close(half.objective.mean(), plain.objective.mean(), rtol=0.01, atol=0)  # what the issue of precision asks; bfloat16 has 8 bits
-    assert half.settings["precision"] == "bf16" and torch.equal(tf32.masks, plain.masks) and not torch.backends.cuda.matmul.allow_tf32
+    torch.testing.assert_close(half.objective.mean() - 1, plain.objective.mean() - 1, rtol=0.1, atol=0)  # of what exceeds 1; bfloat16 has 8 bits
+    assert half.settings["precision"] == "bf16" and torch.equal(tf32.masks, plain.masks)
     kept = torch.nn.functional.cross_entropy(model(half.apply(x.float())), y, reduction="none") - torch.nn.functional.cross_entropy(model(x.float()), y, reduction="none")
     torch.testing.assert_close(half.invariance, torch.exp(kept**2).detach(), rtol=1e-4, atol=0)  # measured in float32, whatever it was learned in
 
@@ -190,12 +192,12 @@ def test_batches_are_filled_up_to_fours_unless_smaller_ones_are_asked_for():
 def test_the_bar_counts_masks(monkeypatch):
     shown = []
 
-    class Bar(learn_module.tqdm):
+    class Bar(learn_module.MaskBar):
         def update(self, n=1): super().update(n); shown.append(self.n)
 
-    monkeypatch.setattr(learn_module, "tqdm", Bar)
+    monkeypatch.setattr(learn_module, "MaskBar", Bar)
     model, (x, y) = small_network(), small_images()
-    learn_image_masks(model, x, y, batch_size=5, steps=200)
+    learn_image_masks(model, x, y, batch_size=5, steps=200, tolerance=1e-5, progress=True)
     assert shown == sorted(shown) and shown[-1] == pytest.approx(12) and any(value % 1 for value in shown)
 
 
@@ -232,3 +234,32 @@ def test_the_rate_rises_and_falls_to_zero():
 def test_bad_input_is_refused(change, message):
     x, y = small_images()
     with pytest.raises(ValueError, match=message): learn_image_masks(**dict(model=small_network(), images=x, labels=y, progress=False) | change)
+
+
+def test_a_mask_that_has_lost_its_image_finds_back():
+    "A large image of which many frequencies matter a little: the limit on the gradient must not keep its mask at zero."
+    h = w = 64
+    generator = torch.Generator().manual_seed(0)
+    direction = torch.randn(1, h, w, generator=generator, dtype=torch.float64)
+
+    def model(x): return torch.stack([(x * direction).sum((1, 2, 3)), 0 * x[:, 0, 0, 0]], 1) / 900
+
+    x = direction[None] + 0.1 * torch.randn(4, 1, h, w, generator=generator, dtype=torch.float64)
+    masks = learn_image_masks(model, x, torch.zeros(4, dtype=torch.long), weight=1e-3, tolerance=1e-5, steps=200, progress=False)
+    assert masks.objective.max() < 1 + 1e-3  # that of the mask of ones, where learning starts
+    zero = F.cross_entropy(model(0 * x), torch.zeros(4, dtype=torch.long)) - F.cross_entropy(model(x), torch.zeros(4, dtype=torch.long), reduction="none")
+    assert (masks.objective < torch.exp(zero**2)).all() and masks.sparsity.min() > 0
+
+
+def test_other_modes_of_autograd_slips_and_switches():
+    model, (x, y) = small_network(), small_images(4)
+    with torch.no_grad(): masks = learn_image_masks(model, x.requires_grad_(), y, **SETTLED)
+    torch.testing.assert_close(masks.masks, learn_image_masks(model, x.detach(), y, **SETTLED).masks, rtol=0, atol=0)
+    assert json.loads(json.dumps(masks.settings)) == masks.settings == masks.settings | image_settings(steps=200, tolerance=np.float64(1e-5), batch_size=64)
+    with pytest.raises(TypeError, match="wieght"): learn_image_masks(model, x, y, wieght=1)
+    switch = torch.backends.cuda.matmul.fp32_precision
+    try:
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        learn_image_masks(model, x, y, precision="tf32", **SETTLED)
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    finally: torch.backends.cuda.matmul.fp32_precision = switch

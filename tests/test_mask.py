@@ -127,7 +127,8 @@ def test_shards_are_checked_one_by_one_and_a_folder_is_read_lazily(tmp_path):
     path = save_mask_set(masks, tmp_path / "masks.zarr", overwrite=False, shard_size=4)
     again = MaskSet.load(path)
     lazy = again.to_xarray()
-    assert not isinstance(lazy["mask"].variable._data, np.ndarray) and lazy.sizes["image"] == 10 and lazy["written"].all()
+    assert not isinstance(lazy["mask"].variable._data, np.ndarray) and lazy.sizes["image"] == 10 and open_masks(path)["written"].all()
+    assert set(lazy.variables) == set(masks.to_xarray().variables)
     assert np.array_equal(lazy["mask"][5].to_numpy(), masks.masks[5].numpy()) and np.array_equal(lazy["label"], masks.labels)
     assert isinstance(again[2:4].to_xarray()["mask"].variable._data, np.ndarray)  # a subset is no longer what the folder holds
     chunk = next((path / "mask" / "c" / "1").rglob("0/0/0"))
@@ -144,6 +145,7 @@ def test_sets_are_joined_and_know_what_the_network_got_wrong():
     assert torch.equal(both.masks[2:], second.masks) and len(both) == 5 and both.settings == first.settings
     assert not both.misclassified.any()  # nothing is known of what the network says
     assert replace(first, predictions=first.labels + torch.tensor([0, 1])).misclassified.tolist() == [False, True]
+    assert "misclassified=1" in repr(replace(first, predictions=first.labels + torch.tensor([0, 1]))) and "unsettled=2" in repr(replace(first, converged=torch.zeros(2, dtype=torch.bool)))
 
 
 def test_subsets_and_html():

@@ -92,6 +92,43 @@ def test_more_images_go_on_and_a_kill_while_it_grows_does_no_harm(tmp_path):
     assert checksums(path) == checksums(learn(tmp_path / "calm.zarr", x, y))
 
 
+def test_a_kill_while_room_is_made_is_undone(tmp_path, monkeypatch):
+    import zarr
+
+    x, y = small_images()
+    calm, plain = learn(tmp_path / "calm.zarr", x, y), zarr.Array.resize
+
+    class Stop(Exception): pass
+
+    for most in range(13):
+        path, done = learn(tmp_path / f"{most}.zarr", x[:5], y[:5]), []
+
+        def resize(self, size, most=most, done=done):
+            if len(done) == most: raise Stop
+            done.append(1)
+            return plain(self, size)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(zarr.Array, "resize", resize)
+            try: learn(path, x, y)
+            except Stop: pass
+        learn(path, x, y)
+        assert checksums(path) == checksums(calm)
+        if len(done) < most: break
+    assert 10 <= most < 13  # every array was the last to grow once
+
+
+def test_out_of_memory_is_said_once_for_the_whole_folder(tmp_path):
+    class Small(Slow):
+        def forward(self, x):
+            if len(x) > 4: raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().forward(x)
+
+    x, y = small_images()
+    with pytest.warns(UserWarning, match="out of memory with batches of 6") as told: path = learn(tmp_path / "masks.zarr", x, y, model=Small(), batch_size=6, shard_size=6)
+    assert len(told) == 1 and len(MaskSet.load(path)) == 12
+
+
 class Interrupted(Slow):
     "The same network, which calls something before it answers."
 
@@ -104,7 +141,8 @@ class Interrupted(Slow):
     (dict(batch_size=2), "batch_size is 3 there and 2 here"), (dict(shard_size=4), "shard_size is 3 there and 4 here"),
     (dict(model=small_network().float()), "network is"), (dict(x=small_images()[0].flip(0)), "images, labels or index 0 … 2 are not those"),
     (dict(y=small_images()[1].flip(0)), "images, labels or index 0 … 2"), (dict(x=small_images()[0][:4], y=small_images()[1][:4]), "at least the 12"),
-    (dict(index=torch.arange(3)), "index must have shape"), (dict(shard_size=0), "shard_size must be"), (dict(x=small_images()[0][:0]), "at least one image"),
+    (dict(y=torch.zeros(24, dtype=torch.long)), "labels must"), (dict(index=torch.rand(12)), "index must"),
+    (dict(index=torch.arange(3)), "index must be whole numbers of shape"), (dict(shard_size=0), "shard_size must be"), (dict(x=small_images()[0][:0]), "at least one image"),
 ])
 def test_another_run_is_refused_with_the_difference_and_nothing_is_touched(tmp_path, change, message):
     x, y = small_images()

@@ -13,6 +13,7 @@ from conftest import ROOT
 
 from fourier_mask import cli
 from fourier_mask.record import load_expected, load_manifest
+from fourier_mask.reproduce import plan
 
 COMMAND = [f"{sys.prefix}/bin/fourier-mask"]
 ITEMS = list(load_manifest())
@@ -191,3 +192,14 @@ def test_expected_accuracies_are_the_papers_counts():
     for regime, (standard, masked) in counts.items():
         assert round(100 * standard / 1973, 2) == expected[f"{regime}: standard accuracy"].paper
         assert round(100 * masked / 1973, 2) == expected[f"{regime}: masked accuracy"].paper
+
+
+def test_a_plan_makes_what_its_needs_need_and_nothing_else(environment, monkeypatch):
+    for name, value in environment.items(): monkeypatch.setenv(name, value)
+    tasks, _, _ = plan(["fig_07"], "smoke", {"data.n_val": 60})
+    assert set(tasks) == {"network:natural", "network:adversarial", "selection:natural", "image_masks:natural", "attacked_masks:adversarial", "fig_07"}
+    assert tasks["selection:natural"].after == ["network:natural", "network:adversarial"]
+    assert tasks["attacked_masks:adversarial"].after == ["network:adversarial", "selection:natural"]
+    assert next(iter(tasks)) == "network:adversarial"  # the longest first
+    order = list(plan(["fig_05", "fig_07"], "quick", {})[0])
+    assert order.index("class_masks:natural") < order.index("selection:natural")  # 60 passes' worth of images against 10

@@ -99,3 +99,19 @@ def test_the_lock_is_gone_with_its_process(tmp_path):
     began = time.monotonic()
     Store(tmp_path).fetch("slow", {"n": 1}, lambda part: {})
     assert time.monotonic() - began < 5
+
+
+def test_a_resumable_maker_finds_what_it_left_and_another_does_not(tmp_path):
+    def make(part):
+        seen.append((part / "half.txt").exists())
+        (part / "half.txt").write_text("1")
+        if len(seen) == 1: raise KeyboardInterrupt
+        return {}
+
+    for resume in (True, False):
+        seen = []
+        store = Store(tmp_path / str(resume))
+        with pytest.raises(KeyboardInterrupt): store.fetch("x", {"n": 1}, make, resume=resume)
+        assert list(store.entries()) == []
+        assert store.fetch("x", {"n": 1}, make, resume=resume).record["files"].keys() == {"half.txt"} and seen == [False, resume]
+        assert not list(tmp_path.rglob("*.part"))
