@@ -32,7 +32,7 @@ def authors_loop(model, x, y, weight=0.07, steps=1500):
 
 def test_the_objective_is_that_of_the_authors_loop():
     model, (x, y) = small_network(), small_images(6)
-    masks = learn_image_masks(model, x, y, steps=300, tolerance=1e-6, progress=False)
+    masks = learn_image_masks(model, x, y, steps=300, tolerance=5e-6, progress=False)
     theirs = torch.tensor([authors_loop(model, x[i : i + 1], y[i : i + 1]) for i in range(len(x))])
     excess = (masks.objective - 1) / (theirs - 1)  # what either leaves of the objective above its least value, 1
     assert excess.max() < 1.005, excess  # float32 storage of values near 1.01: 1e-7 of 1e-2 or less, and the stopping tolerance 1e-5 on as much
