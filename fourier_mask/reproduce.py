@@ -128,9 +128,13 @@ def run_notebook(
 
     out, began = check_folder(folder), time.monotonic()
     for name in ("run.json", *item.outputs): (out / name).unlink(missing_ok=True)  # what is there afterwards is this run's
+    execute = lambda: papermill.execute_notebook(item.path, out / f"{item.name}.ipynb", parameters | {"out": str(out)}, kernel_name="python3",
+                                                 cwd=str(project_root()), progress_bar=False, log_output=False, extra_arguments=["--log-level=ERROR"])
     try:
-        papermill.execute_notebook(item.path, out / f"{item.name}.ipynb", parameters | {"out": str(out)}, kernel_name="python3",
-                                   cwd=str(project_root()), progress_bar=False, log_output=False, extra_arguments=["--log-level=ERROR"])
+        try: execute()
+        except RuntimeError as error:  # two kernels that start at once may be given the same port; one of them ends before its first cell
+            if "before replying to kernel_info" not in str(error): raise
+            execute()
     except papermill.PapermillExecutionError as error:
         heading = next((line for line in error.source.splitlines() if line.strip()), "")
         raise RuntimeError(f"cell {error.cell_index} ({heading!r}): {error.ename}: {error.evalue}; see {out / item.name}.ipynb") from None
