@@ -274,10 +274,12 @@ def level(
 
     arrays = [array for _, array in zarr.open_group(path, mode="r+").arrays() if array.metadata.dimension_names[0] in ("image", "shard")]
     smallest = {name: min(array.shape[0] for array in arrays if array.metadata.dimension_names[0] == name) for name in ("image", "shard")}
-    smallest["shard"] = min(smallest["shard"], -(-smallest["image"] // next(array.chunks[0] for array in arrays if array.metadata.dimension_names[0] == "image")))
+    size = next(array.chunks[0] for array in arrays if array.metadata.dimension_names[0] == "image")
+    smallest["image"] = min(smallest["image"], smallest["shard"] * size)
+    smallest["shard"] = -(-smallest["image"] // size)
     for array in arrays:
-        size = smallest[array.metadata.dimension_names[0]]
-        if array.shape[0] != size: array.resize((size, *array.shape[1:]))
+        length = smallest[array.metadata.dimension_names[0]]
+        if array.shape[0] != length: array.resize((length, *array.shape[1:]))
 
 
 def extend(
