@@ -32,6 +32,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/dataset_mask.py
 	$(BIN)/python benchmarks/image_masks.py
 	$(BIN)/python benchmarks/image_masks.py --network full
+	$(BIN)/python benchmarks/scaling.py
 
 notebooks: $(READY)
 	$(BIN)/nbdev_export

@@ -42,7 +42,8 @@ def resnet18(
     from torchvision.models.resnet import BasicBlock, ResNet
 
     check_network(classes, channels, width, size, least=8)
-    filters = max(1, round(64 * width))
+    filters = round(64 * width)
+    if filters < 8: raise ValueError(f"width must be at least 0.125 for resnet18; got {width!r}, which leaves {filters} filters. Take a wider network.")
 
     class Thinned(ResNet):
         def _make_layer(self, block, planes, *args, **kwargs):

@@ -35,6 +35,7 @@ class Item(BaseModel):
     notebook: str  # file in nbs/paper
     needs: list[str] = []  # of the study, for example dataset_mask:*
     outputs: list[str]  # files it must leave behind
+    profiles: list[str] = ["smoke", "quick", "paper"]  # in which it runs when no item is named
     parameters: dict[str, dict] = {}  # by profile: what differs from the notebook's own
     limits: dict[str, tuple[float, float]] = {}  # least and most of a parameter
 

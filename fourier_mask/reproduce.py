@@ -19,14 +19,17 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import nbformat
 
+from .cluster import TRIES, at_home, client_here, connect, on_device
+from .dataset_mask import DATASET_SCHEDULES
 from .record import Item, load_manifest, write_report
-from .store import check_folder, digest, project_root, write_json
+from .store import check_folder, digest, figures_folder, project_root, runs_folder, write_json
 from .study import ALL, Profile, Study, needs_of, refuse, setting_names
 
 # %% ../nbs/15_reproduce.ipynb #code-notebook-parameters
@@ -114,7 +117,8 @@ def make_need(
     settings: dict,  # of the study
 ) -> None:
     "Have a network or mask in the store. Source: ours."
-    Study(profile, seed=seed, settings=settings, progress=False).entry(need)
+    with client_here() if need.split(":")[0] in ("image_masks", "attacked_masks") else nullcontext() as client:
+        Study(profile, seed=seed, settings=settings, progress=False, client=client).entry(need)
 
 
 def run_notebook(
@@ -173,11 +177,17 @@ def run_tasks(
     tasks: dict[str, Task],  # by name, those to start first in front
     jobs: int,  # worker processes
     tell: Callable[[Task], None],  # called when a task changes its state
+    client=None,  # `dask.distributed.Client`: whose workers run them, in place of processes here
 ) -> None:  # states, seconds and messages are set in place
     "Run a graph of tasks side by side. Source: ours."
     graph = TopologicalSorter({task.name: task.after for task in tasks.values()})
     graph.prepare()
-    ready, idle, running = [], [start_worker(jobs) for _ in range(jobs)], {}
+    if client is None: idle, home = [start_worker(jobs) for _ in range(jobs)], ()
+    else:
+        idle = [client.get_executor(pure=False, retries=TRIES - 1) for _ in range(jobs)]
+        home = at_home, str(project_root()), dict(FOURIER_MASK_RUNS=str(runs_folder()), FOURIER_MASK_FIGURES=str(figures_folder()))
+        if device := os.environ.get("FOURIER_MASK_DEVICE"): home[2]["FOURIER_MASK_DEVICE"] = device
+    ready, running = [], {}
     try:
         while graph.is_active():
             for name in graph.get_ready():
@@ -188,7 +198,7 @@ def run_tasks(
             ready.sort(key=list(tasks).index)
             while ready and idle:
                 task, worker = tasks[ready.pop(0)], idle.pop()
-                running[worker.submit(timed, *task.call)] = task, worker
+                running[worker.submit(timed, *home, *task.call)] = task, worker
                 task.state = "running"; tell(task)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 task, worker = running.pop(future)
@@ -198,7 +208,7 @@ def run_tasks(
                 else: task.state, task.seconds = "done", future.result()
                 idle.append(worker); tell(task); graph.done(task.name)
     finally:
-        for worker in idle + [worker for _, worker in running.values()]: worker.shutdown(wait=False, cancel_futures=True)
+        for worker in idle + [worker for _, worker in running.values()]: worker.shutdown(wait=False, **({} if client else {"cancel_futures": True}))
 
 
 def start_worker(
@@ -219,7 +229,7 @@ def plan(
     manifest = load_manifest()
     for name in names:
         if name not in manifest: raise refuse("item", name, list(manifest))
-    items = [manifest[name] for name in names or manifest]
+    items = [manifest[name] for name in names] or [item for item in manifest.values() if profile in item.profiles]
     check_changes(items, changes)
     settings = {name: value for name, value in changes.items() if name in setting_names()}
     chosen = {item.name: choose(item, profile, changes) for item in items}
@@ -247,7 +257,7 @@ def cost(
 ) -> float:  # images that pass through the network, forward and back, as a share of the training images
     "How long a need will take, to start the longest first. Source: ours."
     (kind, regime), train, images = need.split(":"), profile.train, dict(selection=profile.data.n_val * profile.train.attack.eval_steps,
-        dataset_mask=profile.data.n_val * profile.mask.epochs, class_masks=profile.data.n_val * profile.image.class_epochs)
+        dataset_mask=profile.data.n_val * (profile.mask.epochs or DATASET_SCHEDULES[profile.mask.schedule].epochs), class_masks=profile.data.n_val * profile.image.class_epochs)
     if kind == "network": return train.epochs[regime] * (1 + train.attack.train_steps * (regime == "adversarial"))
     return images.get(kind, 100 * profile.image.n) / profile.data.n_train
 
@@ -259,10 +269,14 @@ def reproduce(
     force: bool = False,  # run what has not changed, too
     jobs: int | None = None,  # worker processes; None for one a core, up to five
     echo: Callable[[str], None] = print,  # where to tell what happens
+    device: str | None = None,  # as for `choose_device`
+    dask: str | None = None,  # address of a Dask scheduler whose workers do it
+    workers: int | None = None,  # Dask workers to start on this machine
 ) -> bool:  # whether nothing failed
     "Run items of the paper and write the report. Source: ours."
     if jobs is not None and jobs < 1: raise ValueError(f"jobs must be at least 1; got {jobs}.")
-    tasks, folder, study = plan(names or [], profile, changes or {}, force)
+    if sum(given is not None for given in (jobs, dask, workers)) > 1: raise ValueError("jobs, dask and workers exclude each other: give one of them.")
+    with on_device(device): tasks, folder, study = plan(names or [], profile, changes or {}, force)
     began, jobs = time.monotonic(), jobs or min(os.cpu_count() or 1, 5)
 
     def tell(task):
@@ -271,7 +285,12 @@ def reproduce(
 
     if all(task.state == "unchanged" for task in tasks.values()):
         for task in tasks.values(): tell(task)
-    else: run_tasks(tasks, jobs, tell)
+    elif not dask and workers is None:
+        with on_device(device): run_tasks(tasks, jobs, tell)
+    else:
+        with on_device(device), connect(dask, workers=workers) as client:
+            jobs = max(1, sum(client.nthreads().values()))
+            run_tasks(tasks, jobs, tell, client)
     bad = [task for task in tasks.values() if task.state in ("failed", "left out")]
     report = write_report(folder, study, changes, {task.name: task.message for task in bad})
     count = {state: sum(task.state == state for task in tasks.values()) for state in ("done", "unchanged", "failed", "left out")}

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RECORD', 'project_root', 'runs_folder', 'figures_folder', 'check_folder', 'digest', 'checksums', 'write_json',
-           'versions', 'Entry', 'Store', 'damaged', 'wait_for', 'store_image_masks', 'rows_of', 'weights_digest',
-           'origin_of', 'same_settings', 'level', 'extend']
+           'versions', 'Entry', 'Store', 'damaged', 'wait_for', 'store_image_masks', 'learn_shard', 'shard_at_work',
+           'shards_on_workers', 'rows_of', 'weights_digest', 'origin_of', 'same_settings', 'level', 'extend']
 
 # %% ../nbs/09_store.ipynb #code-import-hashlib-import-json-import
 import hashlib
@@ -26,8 +26,9 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .learn import check_images, check_labels, find_batch_size, image_settings, learn_part, mask_bar, tell_unsettled
-from .mask import checksum, create_mask_folder, open_masks, read_shards, write_shard
+from .cluster import Unfinished, at_work, batch_size_at_work, hand_over, spread
+from .learn import check_images, check_labels, MaskBar, find_batch_size, image_settings, learn_part, mask_bar, tell_unsettled
+from .mask import MaskSet, checksum, create_mask_folder, open_masks, read_shards, write_shard
 
 # %% ../nbs/09_store.ipynb #code-project-root
 def project_root() -> Path:  # absolute
@@ -187,6 +188,7 @@ def store_image_masks(
     index: Tensor | None = None,  # row of each image in the data set it comes from; None for 0 … n − 1
     shard_size: int = 256,  # images a shard: what is lost at most when it is killed
     output_fn: Callable | None = None,  # picks the logits from the model's output
+    client=None,  # `dask.distributed.Client`: each shard is learned and written by one of its workers, which must see the folder
     progress: bool = True,  # show a bar
     **settings,  # of `learn_image_masks`: weight, p, schedule, batch_size …
 ) -> Path:  # the folder; read it with `MaskSet.load`, or as it is needed with `open_masks`
@@ -203,7 +205,9 @@ def store_image_masks(
     with wait_for(path.with_name(path.name + ".lock")):
         if not path.exists():
             first = rows_of(images, labels, index, slice(0, 1))[0]
-            if chosen["batch_size"] is None: chosen["batch_size"] = min(find_batch_size(model, first, chosen["channels"], output_fn), shard_size)
+            if chosen["batch_size"] is None:
+                measure = find_batch_size if client is None else lambda *given: client.submit(batch_size_at_work, *given, pure=False).result()
+                chosen["batch_size"] = min(measure(model if client is None else hand_over(client, model), first, chosen["channels"], output_fn), shard_size)
             part = path.with_name(path.name + ".new")
             shutil.rmtree(part, ignore_errors=True)
             create_mask_folder(part, (n, chosen["channels"], *first.shape[-2:]), chosen, shard_size)
@@ -213,13 +217,68 @@ def store_image_masks(
         extend(path, n, lambda rows: origin_of(rows_of(images, labels, index, rows)))
         states = [(rows, state) for rows, state, _ in read_shards(open_masks(path))]
         with mask_bar(n, progress, sum(rows.stop - rows.start for rows, state in states if state == "whole")) as bar:
-            for number, (rows, state) in enumerate(states):
-                if state == "whole": continue
+            for rows, state in states:
                 if state == "damaged": warnings.warn(f"{path}: masks {rows.start} … {rows.stop - 1} were cut short or altered since they were written; learning them again.", stacklevel=2)
-                x, y, i = rows_of(images, labels, index, rows)
-                write_shard(path, number, learn_part(model, x, y, i, chosen, output_fn, bar), origin_of((x, y, i)))
+            todo = [(number, rows) for number, (rows, state) in enumerate(states) if state != "whole"]
+            if client is None:
+                for number, rows in todo: write_shard(path, number, *learn_shard(model, rows_of(images, labels, index, rows), chosen, output_fn, bar))
+            elif todo: shards_on_workers(client, path, todo, model, (images, labels, index), chosen, output_fn, bar)
     with open_masks(path) as dataset: tell_unsettled(*(torch.from_numpy(dataset[name].to_numpy().copy()) for name in ("converged", "objective")))
     return path
+
+# %% ../nbs/09_store.ipynb #code-learn-shard
+def learn_shard(
+    model: Callable,  # where it computes
+    part: tuple[Tensor, Tensor | None, Tensor],  # from `rows_of`
+    settings: dict,  # of the folder
+    output_fn: Callable | None,  # as for `learn_image_masks`
+    bar: MaskBar,  # to tell
+) -> tuple[MaskSet, bytes]:  # masks, and the checksum of what they were learned from
+    "The masks of a shard. Source: ours."
+    return learn_part(model, *part, settings, output_fn, bar), origin_of(part)
+
+
+def shard_at_work(
+    path: str,  # folder of masks, on a file system that the worker shares
+    number: int,  # of the shard
+    model: Callable,  # as it was handed over, like the images
+    source: tuple,  # images, labels and index, from which `rows_of` takes the shard
+    rows: slice,  # of the shard
+    settings: dict,  # of the folder
+    output_fn: Callable | None,
+) -> Tensor:  # sizes of its masks
+    "Learn a shard on a worker and write it. Source: ours."
+    if not Path(path).is_dir(): raise FileNotFoundError(f"path {path} is not to be seen from worker {platform.node()}. Put it on a file system that the workers share.")
+    with mask_bar(rows.stop - rows.start, False) as bar: masks, origin = learn_shard(at_work(model), rows_of(*source, rows), dict(settings), output_fn, bar)
+    write_shard(Path(path), number, masks, origin)
+    return masks.sparsity
+
+
+def shards_on_workers(
+    client,  # `dask.distributed.Client`
+    path: Path,  # folder of masks
+    todo: list[tuple[int, slice]],  # shards to learn, by number
+    model: Callable,  # and so on as for `store_image_masks`
+    source: tuple,
+    settings: dict,
+    output_fn: Callable | None,
+    bar: MaskBar,
+) -> None:
+    "Have the workers learn and write shards. Source: ours."
+    images, labels, index = source
+    model, shared = hand_over(client, model), None if isinstance(images, Tensor) else hand_over(client, images)
+
+    def calls():
+        for number, rows in todo:
+            if shared is None: given, at = tuple(None if part is None else part[rows].detach().cpu() for part in source), slice(0, rows.stop - rows.start)
+            else: given, at = (shared, labels, index), rows
+            yield str(path.absolute()), number, model, given, at, settings, output_fn
+
+    failed = {}
+    for done, sizes, error in spread(client, shard_at_work, calls()):
+        if error: failed[(todo[done][1].start, todo[done][1].stop - 1)] = error; continue
+        bar.tell(sizes); bar.update(len(sizes))
+    if failed: raise Unfinished(failed, f"in {path}; call again to try once more")
 
 # %% ../nbs/09_store.ipynb #code-rows-of
 def rows_of(

@@ -24,22 +24,24 @@ from pydantic import Field, ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from .cluster import choose_device
 from .data import Data, fashion5, front_of_each, image_folder, planted
 from .dataset_mask import learn_class_masks, learn_dataset_mask
+from .imagenette import imagenette5
 from .mask import FORMAT, MaskSet, Normalized
 from .models import load_checkpoint, save_checkpoint
-from .store import Store, digest, figures_folder, store_image_masks
+from .store import Store, digest, figures_folder, runs_folder, store_image_masks
 from .train import REGIMES, AttackSettings, Regime, Settings, TrainSettings, attacked, new_network, predict, train_network
 
 # %% ../nbs/13_study.ipynb #code-datasettings
 class DataSettings(Settings):
     "Which images. Source: Section 2.2."
 
-    name: Literal["fashion5", "planted", "folder"] = "fashion5"
-    n_train: int = Field(4710, ge=1, description="training images; a folder is taken whole")
-    n_val: int = Field(1934, ge=1, description="validation images; a folder is taken whole")
-    path: str = Field("", description="folder with train/CLASS and val/CLASS, for name=folder")
-    size: int = Field(128, ge=1, description="height and width of a folder's images, pixels")
+    name: Literal["fashion5", "imagenette5", "planted", "folder"] = "fashion5"
+    n_train: int = Field(4710, ge=1, description="training images; imagenette5 and a folder are taken whole")
+    n_val: int = Field(1934, ge=1, description="validation images; imagenette5 and a folder are taken whole")
+    path: str = Field("", description="folder with train/CLASS and val/CLASS, for name=folder; cache of imagenette5, empty for the usual one")
+    size: int = Field(128, ge=1, description="height and width of the images of imagenette5 and of a folder, pixels")
 
 
 class MaskSettings(Settings):
@@ -47,11 +49,15 @@ class MaskSettings(Settings):
 
     weight: float = Field(0.2, ge=0, description="λ of Eq. 2")
     p: float = Field(1, ge=1, description="order of the mask's norm")
-    epochs: int = Field(10, ge=1, description="passes over the validation images, at most")
-    batch_size: int = Field(64, ge=1, description="images a step")
-    max_lr: float = Field(0.05, gt=0, le=1, description="Adam's peak rate")
-    tolerance: float = Field(2e-3, ge=0, description="a change of either term of Eq. 2 that counts as none")
-    patience: int = Field(2, ge=1, description="epochs without change before it stops")
+    schedule: Literal["fast", "authors"] = Field("fast", description="how it is learned; the next five are the schedule's own if they are not given")
+    epochs: int | None = Field(None, ge=1, description="passes over the validation images, at most")
+    batch_size: int | None = Field(None, ge=1, description="images a step")
+    max_lr: float | None = Field(None, gt=0, le=1, description="Adam's peak rate")
+    tolerance: float | None = Field(None, ge=0, description="a change that counts as none")
+    patience: int | None = Field(None, ge=1, description="epochs without change before it stops")
+    initial: Literal["ones", "random"] = Field("ones", description="where the mask starts")
+    seed: int | None = Field(None, ge=0, description="of a random start and of the order of the images; the study's if not given")
+    precision: Literal["float32", "tf32", "bf16"] = Field("float32", description="of the network's passes")
 
 
 class ImageMaskSettings(Settings):
@@ -62,7 +68,7 @@ class ImageMaskSettings(Settings):
     p: float = Field(1, ge=1, description="order of the mask's norm")
     schedule: Literal["fast", "authors"] = Field("fast", description="how they are learned")
     precision: Literal["float32", "tf32", "bf16"] = Field("float32", description="of the network's passes")
-    batch_size: int = Field(64, ge=1, description="images learned together")
+    batch_size: int | None = Field(64, ge=1, description="images learned together; none for what fits into half of the free memory")
     shard_size: int = Field(128, ge=1, description="images a shard of the store")
     class_epochs: int = Field(30, ge=1, description="passes over a class's images for its class mask, at most")
 
@@ -84,9 +90,10 @@ PROFILES = {
                      train=TrainSettings(width=0.25, epochs=dict(dict.fromkeys(REGIMES, 2), natural=6, adversarial=6), batch_size=50,
                                          attack=AttackSettings(train_steps=1, eval_steps=5, eval_images=50))),
     "quick": Profile(name="quick", train=TrainSettings(epochs=dict(natural=4, adversarial=6, scale=6, translation=6, rotation=9))),
-    "paper": Profile(name="paper", data=DataSettings(name="folder"), mask=MaskSettings(epochs=30), image=ImageMaskSettings(n=1421), need_mb=2000,
-                     train=TrainSettings(width=1, batch_size=128, rise=0.1,
-                                         attack=AttackSettings(eps_255=PAPER_EPS, alpha_255=PAPER_EPS / 8, train_steps=10, eval_images=1934))),
+    "paper": Profile(name="paper", data=DataSettings(name="imagenette5"), mask=MaskSettings(epochs=30, precision="tf32"), need_mb=2000,
+                     image=ImageMaskSettings(n=1973, batch_size=None, precision="tf32"),
+                     train=TrainSettings(width=1, batch_size=128, rise=0.1, precision="tf32",
+                                         attack=AttackSettings(eps_255=PAPER_EPS, alpha_255=PAPER_EPS / 8, train_steps=10, eval_images=1973))),
 }
 
 # %% ../nbs/13_study.ipynb #code-setting-names
@@ -157,16 +164,26 @@ class Study:
         seed: int = 31,  # of the networks and of the order in which masks see images
         settings: dict | None = None,  # changes to the profile, by dotted name
         store: Store | None = None,  # None for the usual one
-        device: str | None = None,  # None for the first GPU, or the CPU
+        device: str | None = None,  # as for `choose_device`
         progress: bool = True,  # show bars
+        client=None,  # `dask.distributed.Client` for the masks of single images; None for this process
     ):
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0: raise ValueError(f"seed must be a whole number of at least 0; got {seed!r}.")
         self.changes = dict(settings or {})
-        self.profile, self.seed, self.store, self.progress = load_profile(profile, self.changes), seed, store or Store(), progress
+        self.profile, self.seed, self.store, self.progress, self.client = load_profile(profile, self.changes), seed, store or Store(), progress, client
         self.used = {}  # device, threads and peak memory of what made each network and mask that was asked for
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = choose_device(device)
 
     def __repr__(self) -> str: return f"Study({self.profile.name!r}, seed={self.seed}, settings={self.changes})"
+
+    def variant(
+        self,
+        changes: dict | None = None,  # more changes to the profile, by dotted name
+        seed: int | None = None,  # of its networks and masks; None for this study's
+    ) -> "Study":  # with the same store, device and workers
+        "The same experiment with something changed."
+        settings = self.changes | (changes or {})
+        return Study(self.profile.name, seed=self.seed if seed is None else seed, settings=settings, store=self.store, device=str(self.device), progress=self.progress, client=self.client)
 
     @cached_property
     def data(self) -> Data: return load_data(self.profile.data)
@@ -187,8 +204,13 @@ class Study:
         if kind == "network": return common | dict(data=self.data.fingerprint, regime=regime, train=train.model_dump() | dict(epochs=train.epochs[regime]))
         common |= dict(made_from=[digest(self.key(other)) for other in needs_of(need)], kind=kind)
         if kind == "selection": return common | dict(n=n, attack=train.attack.model_dump(include={"eps_255", "alpha_255", "eval_steps"}))
-        own = {"dataset_mask": {}, "class_masks": dict(epochs=epochs)}.get(kind)
-        return common | dict(format=FORMAT, mask=image if own is None else self.profile.mask.model_dump() | own)
+        own = {"dataset_mask": self.mask_settings(), "class_masks": self.mask_settings(epochs)}.get(kind)
+        return common | dict(format=FORMAT, mask=image if own is None else own)
+
+    def mask_settings(self, class_epochs: int | None = None) -> dict:
+        "What `learn_dataset_mask` is called with; a class has fewer images, and so more epochs."
+        mask = self.profile.mask
+        return mask.model_dump() | dict(seed=self.seed if mask.seed is None else mask.seed) | (dict(epochs=class_epochs) if class_epochs else {})
 
     def entry(self, need: str):
         "The store's entry for a need, made if it is not there."
@@ -287,8 +309,8 @@ def make_dataset_mask(
     part: Path,  # folder to write into
 ) -> dict:  # what is to be known of it
     "Learn a mask for the store, on the validation images. Source: Section 2.1."
-    val, network, settings = study.data.val, study.network(need.split(":")[1]), study.profile.mask.model_dump()
-    masks = learn_dataset_mask(network, val.images, val.labels, seed=study.seed, progress=study.progress, **settings)
+    val, network = study.data.val, study.network(need.split(":")[1])
+    masks = learn_dataset_mask(network, val.images, val.labels, progress=study.progress, **study.mask_settings())
     masks.save(part / "masks.zarr")
     with torch.no_grad(): filtered = masks.apply(network.center(val.images.to(study.device)))
     save_file({"clean": predict(network, val.images), "masked": predict(network.model, filtered)}, part / "logits.safetensors")
@@ -301,8 +323,8 @@ def make_class_masks(
     part: Path,  # folder to write into
 ) -> dict:  # what is to be known of it
     "Learn a mask for each class, on its validation images. Source: Section 3.2, Figure 5."
-    val, settings = study.data.val, study.profile.mask.model_dump() | dict(epochs=study.profile.image.class_epochs)
-    masks = learn_class_masks(study.network(need.split(":")[1]), val.images, val.labels, seed=study.seed, progress=study.progress, **settings)
+    val, settings = study.data.val, study.mask_settings(study.profile.image.class_epochs)
+    masks = learn_class_masks(study.network(need.split(":")[1]), val.images, val.labels, progress=study.progress, **settings)
     masks.save(part / "masks.zarr")
     return dict(sparsity=masks.sparsity.tolist(), converged=masks.converged.tolist()) | made_on(study)
 
@@ -316,7 +338,7 @@ def make_image_masks(
     kind, regime = need.split(":")
     chosen, settings = study.selection(), study.profile.image.model_dump(exclude={"n", "class_epochs"})
     images = chosen.attacked if kind == "attacked_masks" else chosen.images
-    learn = lambda: store_image_masks(part / "masks.zarr", study.network(regime), images, chosen.labels, index=chosen.index, progress=study.progress, **settings)
+    learn = lambda: store_image_masks(part / "masks.zarr", study.network(regime), images, chosen.labels, index=chosen.index, progress=study.progress, client=study.client, **settings)
     resumed = (part / "masks.zarr").is_dir()
     try: learn()
     except ValueError as error:  # left by a run whose network or images had other last bits
@@ -344,5 +366,6 @@ def load_data(
     "Load what a profile asks for. Source: Section 2.2."
     if settings.name == "fashion5": return fashion5(settings.n_train, settings.n_val)
     if settings.name == "planted": return planted(n_train=settings.n_train, n_val=settings.n_val)
+    if settings.name == "imagenette5": return imagenette5(settings.path or runs_folder() / "imagenette5", settings.size)
     if not settings.path: raise ValueError("data.path must name a folder with train/CLASS and val/CLASS; got nothing. Give it with --set data.path=FOLDER.")
     return image_folder(settings.path, settings.size)

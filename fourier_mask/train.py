@@ -4,22 +4,24 @@
 
 # %% auto #0
 __all__ = ['Regime', 'REGIMES', 'Settings', 'AttackSettings', 'TrainSettings', 'affine', 'augment', 'attacked', 'predict',
-           'accuracy_pct', 'robust_accuracy_pct', 'train_network', 'new_network']
+           'accuracy_pct', 'robust_accuracy_pct', 'new_network', 'shown', 'train_step', 'train_network']
 
 # %% ../nbs/07_train.ipynb #code-import-copy-import-math-from
 import copy
 import math
+from contextlib import nullcontext
 from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from .data import Data, Images, front_of_each
-from .learn import frozen
+from .data import Data, Images, as_float, front_of_each
+from .imagenette import random_resized_crop
+from .learn import computing, frozen
 from .mask import Normalized
 from .models import ARCHITECTURES
 
@@ -54,6 +56,8 @@ class TrainSettings(Settings):
     max_lr: float = Field(1e-3, gt=0, description="Adam's peak rate")
     rise: float = Field(0.3, gt=0, lt=1, description="share of the steps in which the rate rises")
     attack: AttackSettings = AttackSettings()
+    precision: Literal["float32", "tf32", "bf16"] = Field("float32", description="of the forward passes in training; tf32 is for a GPU")
+    compile: bool = Field(False, description="whether torch compiles the network for training")
 
     @field_validator("epochs", mode="before")
     @classmethod
@@ -87,10 +91,9 @@ def augment(
     "Draw a random scale, shift or angle for each image. Source: Section 2.2."
     b, device = len(x), x.device
     angle_deg, scale, shift = torch.zeros(b, device=device), torch.ones(b, device=device), torch.zeros(b, 2, device=device)
-    sides = torch.tensor(x.shape[-2:], device=device)
     if regime == "rotation": angle_deg = torch.empty(b, device=device).uniform_(-180, 180)
     elif regime == "scale": scale = torch.empty(b, device=device).uniform_(0.5, 1.5)
-    elif regime == "translation": shift = (torch.empty(b, 2, device=device).uniform_(-0.4, 0.4) * sides).round()
+    elif regime == "translation": shift = torch.stack([drawn * side for drawn, side in zip(torch.empty(b, 2, device=device).uniform_(-0.4, 0.4).unbind(1), x.shape[-2:], strict=True)], 1).round()
     else: return x
     return affine(x, angle_deg, scale, shift)
 
@@ -144,6 +147,42 @@ def robust_accuracy_pct(
             logits.append(predict(model, attacked(model, x.to(device), y.to(device), settings, settings.eval_steps)))
     return accuracy_pct(torch.cat(logits), images.labels)
 
+# %% ../nbs/07_train.ipynb #code-new-network
+def new_network(
+    data: Data,  # for its size, channels, classes, mean and standard deviation
+    settings: TrainSettings,  # for the architecture and its width
+) -> Normalized:
+    "A network with fresh weights. Source: Section 2.2."
+    build = ARCHITECTURES[settings.architecture]
+    return Normalized(build(len(data.classes), data.channels, settings.width, data.size), data.mean, data.std)
+
+# %% ../nbs/07_train.ipynb #code-shown
+def shown(
+    images: Float[Tensor, "b c h w"] | UInt8[Tensor, "b c h w"],  # training images in [0, 1], or bytes
+    extent: Int[Tensor, "b 2"] | None,  # height and width of each on its canvas, pixels
+    size: tuple[int, int],  # that the network takes, pixels
+) -> Float[Tensor, "b c height width"]:  # in [0, 1]
+    "Training images at the network's size: a random crop of what is larger. Source: Section 2.2."
+    if extent is None and tuple(images.shape[-2:]) == size: return as_float(images)
+    return random_resized_crop(images, extent, size)
+
+
+def train_step(
+    model: nn.Module,  # is changed in place
+    x: Float[Tensor, "b c h w"],  # images in [0, 1]
+    y: Int[Tensor, "b"],  # their labels
+    optimizer: torch.optim.Optimizer,  # of the model
+    settings: TrainSettings,  # for the attack and the precision
+    regime: Regime,  # adversarial attacks the images first
+) -> None:
+    "One step down the gradient of the cross-entropy. Source: Section 2.2."
+    with torch.autocast(x.device.type, torch.bfloat16) if settings.precision == "bf16" else nullcontext():
+        if regime == "adversarial": x = attacked(model, x, y, settings.attack, settings.attack.train_steps)
+        loss = F.cross_entropy(model(x), y)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
 # %% ../nbs/07_train.ipynb #code-train-network
 def train_network(
     data: Data,  # training and validation images
@@ -155,38 +194,29 @@ def train_network(
 ) -> tuple[Normalized, dict]:  # the network with the lowest validation loss, and what is known of it
     "Train one of the five networks. Source: Section 2.2."
     if regime not in REGIMES: raise ValueError(f"regime must be one of {', '.join(REGIMES)}; got {regime!r}.")
-    with torch.random.fork_rng():
+    device = torch.device(device)
+    with torch.random.fork_rng(), computing("float32"):
         torch.manual_seed(seed)
         model = new_network(data, settings).to(device, memory_format=torch.channels_last)
-        x, y = data.train.images.to(device), data.train.labels.to(device)
+        x, y, extent, val = (None if t is None else t.to(device) for t in (data.train.images, data.train.labels, data.train.extent, data.val.images))
         epochs = settings.epochs[regime]
         steps = epochs * math.ceil(len(x) / settings.batch_size)
-        optimizer = torch.optim.Adam(model.parameters(), settings.max_lr)
+        optimizer = torch.optim.Adam(model.parameters(), settings.max_lr, fused=True if device.type == "cuda" else None)
         rise = max(settings.rise, 2 / (steps + 1))  # at least one step
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.max_lr, total_steps=steps + 1, pct_start=rise, final_div_factor=1e8)
+        trained = Normalized(torch.compile(model.model, dynamic=False), data.mean, data.std).to(device) if settings.compile else model  # the same weights
         history, best = [], None
         for epoch in tqdm(range(epochs), f"{regime} network", disable=not progress):
             model.train()
-            for rows in torch.randperm(len(x)).to(device).split(settings.batch_size):
-                batch = augment(x[rows], regime)
-                if regime == "adversarial": batch = attacked(model, batch, y[rows], settings.attack, settings.attack.train_steps)
-                loss = F.cross_entropy(model(batch), y[rows])
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step(); schedule.step()
-            logits = predict(model, data.val.images)
+            with computing(settings.precision):
+                for rows in torch.randperm(len(x)).to(device).split(settings.batch_size):
+                    batch = augment(shown(x[rows], None if extent is None else extent[rows], data.size), regime)
+                    train_step(trained, batch, y[rows], optimizer, settings, regime)
+                    schedule.step()
+            logits = predict(model, val)
             history.append(dict(epoch=epoch + 1, val_ce=F.cross_entropy(logits, data.val.labels).item(), val_acc_pct=accuracy_pct(logits, data.val.labels)))
             if not math.isfinite(history[-1]["val_ce"]): raise ValueError(f"max_lr {settings.max_lr} made the training of the {regime} network diverge. Lower it.")
             if best is None or history[-1]["val_ce"] < best["val_ce"]: best, state = history[-1], copy.deepcopy(model.state_dict())
-    model.load_state_dict(state)
-    robust = robust_accuracy_pct(model, data.val, settings.attack, seed)
+        model.load_state_dict(state)
+        robust = robust_accuracy_pct(model, data.val, settings.attack, seed)
     return model.eval(), dict(best_epoch=best["epoch"], val_ce=best["val_ce"], clean_acc_pct=best["val_acc_pct"], robust_acc_pct=robust, history=history)
-
-
-def new_network(
-    data: Data,  # for its size, channels, classes, mean and standard deviation
-    settings: TrainSettings,  # for the architecture and its width
-) -> Normalized:
-    "A network with fresh weights. Source: Section 2.2."
-    build = ARCHITECTURES[settings.architecture]
-    return Normalized(build(len(data.classes), data.channels, settings.width, data.size), data.mean, data.std)

@@ -263,3 +263,13 @@ def test_other_modes_of_autograd_slips_and_switches():
         learn_image_masks(model, x, y, precision="tf32", **SETTLED)
         assert torch.backends.cuda.matmul.fp32_precision == "tf32"
     finally: torch.backends.cuda.matmul.fp32_precision = switch
+
+
+def test_how_often_it_looks_which_masks_are_done_changes_nothing(monkeypatch):
+    "On a GPU it looks every eighth step; a mask that is done before stands still until then."
+    model, (x, y) = small_network(), small_images(12)
+    often = learn_image_masks(model, x, y, tolerance=1e-3, progress=False)
+    monkeypatch.setattr(learn_module, "LOOK", {"cpu": 7})
+    seldom = learn_image_masks(model, x, y, tolerance=1e-3, progress=False)
+    assert len(set(often.steps.tolist())) > 1 and often.steps.max() < 120
+    assert all(torch.equal(getattr(often, name), getattr(seldom, name)) for name in ("masks", "steps", "converged", "objective"))

@@ -11,7 +11,7 @@ import time, torch
 began = time.perf_counter()
 import fourier_mask, fourier_mask.study, sys
 print(time.perf_counter() - began)
-print(sorted(m for m in sys.modules if m.split(".")[0] in {"nbdev", "fastcore", "execnb", "IPython", "jupyter_client", "papermill", "umap", "numba"})[:5])
+print(sorted(m for m in sys.modules if m.split(".")[0] in {"nbdev", "fastcore", "execnb", "IPython", "jupyter_client", "papermill", "umap", "numba", "dask", "distributed"})[:5])
 print(fourier_mask.__file__, len(fourier_mask.study.fashion5(5, 5).val))
 """
 

@@ -93,6 +93,19 @@ def test_papermill_alone_does_the_same(smoke, environment, tmp_path):
     assert metrics(tmp_path / "smoke", "fig_04")["values"] == metrics(smoke[0], "fig_04")["values"]
 
 
+def test_dask_workers_learn_the_same_masks_shard_by_shard(smoke, environment, tmp_path):
+    "From the same networks, so that only the masks of single images are made again."
+    first = Path(environment["FOURIER_MASK_RUNS"])
+    shutil.copytree(first, tmp_path / "again")
+    kinds = ("image_masks", "attacked_masks")
+    for kind in kinds: shutil.rmtree(tmp_path / "again" / kind)
+    env = environment | {"FOURIER_MASK_RUNS": str(tmp_path / "again"), "FOURIER_MASK_FIGURES": str(tmp_path / "figures")}
+    result = run("reproduce", "fig_07", "--profile", "smoke", "--workers", "2", "--set", "image.shard_size=32", env=env)
+    assert result.returncode == 0 and "with 2 workers" in result.stdout, result.stdout + result.stderr
+    assert metrics(tmp_path / "figures" / "smoke" / "image.shard_size=32", "fig_07")["values"] == metrics(smoke[0], "fig_07")["values"]
+    for kind in kinds: assert (made := list((tmp_path / "again").glob(f"{kind}/*/masks.zarr"))) and len(list((made[0] / "mask" / "c").iterdir())) == 3  # 80 images in shards of 32
+
+
 @pytest.fixture
 def project(tmp_path):
     "A copy of what `reproduce` reads, to break."
@@ -125,6 +138,7 @@ def refused(monkeypatch, capsys, *words):
     monkeypatch.setattr(sys, "argv", ["fourier-mask", *words])
     with pytest.raises(SystemExit) as stop: cli.main()
     out, err = capsys.readouterr()
+    err = "".join(line for line in err.replace("\r", "").splitlines(keepends=True) if "it/s" not in line)  # a bar that was shown before
     assert stop.value.code == 2 and out == "" and err.count("\n") == 1 and err.startswith("fourier-mask: "), (stop.value.code, out, err)
     return err
 
@@ -146,7 +160,12 @@ def refused(monkeypatch, capsys, *words):
     (["fig_03", "--set", "mask.epochs=true"], "setting mask.epochs must be like 4; got True"),
     (["fig_03", "--set", "seed"], "--set must be name=value"),
     (["fig_03", "--jobs", "0"], "jobs must be at least 1"),
-    (["fig_03", "--profile", "paper"], "data.path must name a folder"),
+    (["fig_03", "--profile", "paper"], "fourier-mask data imagenette5 PATH"),
+    (["fig_03", "--profile", "paper", "--set", "data.name=folder"], "data.path must name a folder"),
+    (["fig_03", "--device", "cuda:99"], "device 'cuda:99' is not to be had here; there are cpu"),
+    (["fig_03", "--dask", "tcp://127.0.0.1:9"], "no Dask scheduler answers there within 5 s"),
+    (["fig_03", "--dask", "tcp://127.0.0.1:9", "--workers", "2"], "jobs, dask and workers exclude each other"),
+    (["fig_03", "--workers", "-1"], "workers must be a whole number of at least 1; got -1"),
 ])
 def test_what_cannot_be_run_is_refused_before_anything_runs(monkeypatch, capsys, tmp_path, words, message):
     words = ["reproduce", *words] if "--profile" in words else ["reproduce", *words, "--profile", "smoke"]

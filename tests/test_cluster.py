@@ -1,0 +1,153 @@
+"Many workers: the same masks whoever computes them, a worker killed in the middle, shards that fail, workers that do not fit."
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from test_learn import small_images, small_network
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from fourier_mask import MaskSet, learn_image_masks
+from fourier_mask.cluster import TRIES, Unfinished, connect, spread
+from fourier_mask.mask import PER_MASK
+from fourier_mask.store import checksums, store_image_masks
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets that dask leaves to the garbage collector when a worker is killed
+SETTINGS = dict(tolerance=1e-3, batch_size=4, progress=False)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    with connect(workers=2) as client: yield client
+
+
+class Watched(nn.Module):
+    "Notes each shard that is begun, and in which process, in a file; slow enough to be killed in the middle; `bad` images cannot be learned."
+
+    def __init__(self, log, seconds=0.0, bad=None):
+        super().__init__()
+        self.inner, self.log, self.seconds, self.bad, self.begun = small_network(), str(log), seconds, bad, False
+
+    def forward(self, x):
+        if not self.begun:
+            self.begun = True
+            with open(self.log, "a") as file: file.write(f"{os.getpid()} {x[0, 0, 0, 0].item()}\n")
+        if self.bad is not None and (x[:, 0, 0, 0] == self.bad).any(): raise ArithmeticError("this image is not to be learned")
+        time.sleep(self.seconds)
+        return self.inner(x)
+
+
+def same(a, b): return torch.equal(a.masks, b.masks) and all(torch.equal(getattr(a, name), getattr(b, name)) for name in PER_MASK)
+
+
+def lines(path): return Path(path).read_text().split("\n")[:-1]
+
+
+def test_two_workers_learn_what_one_process_learns(pair):
+    model, (x, y) = small_network(), small_images(10)
+    alone = learn_image_masks(model, x, y, **SETTINGS)
+    together = learn_image_masks(model, x, y, client=pair, **SETTINGS)
+    assert same(alone, together) and alone.settings == together.settings
+    assert together.index.tolist() == list(range(10)) and not next(model.parameters()).grad_fn
+
+
+def test_the_stores_of_one_process_of_one_worker_and_of_two_are_equal(pair, tmp_path):
+    model, (x, y) = small_network(), small_images(10)
+    learn = lambda name, client: checksums(store_image_masks(tmp_path / name, model, x, y, shard_size=4, client=client, **SETTINGS))
+    alone = learn("alone.zarr", None)
+    assert learn("two.zarr", pair) == alone
+    with connect(workers=1) as client: assert learn("one.zarr", client) == alone
+    data = TensorDataset(x, y)  # read by the workers themselves
+    assert checksums(store_image_masks(tmp_path / "data.zarr", model, data, shard_size=4, client=pair, **SETTINGS)) == alone
+
+
+def test_a_folder_begun_by_one_process_is_finished_and_extended_by_workers(pair, tmp_path):
+    model, (x, y) = small_network(), small_images(12)
+    learn = lambda n, path, client=None: store_image_masks(path, model, x[:n], y[:n], shard_size=4, client=client, **SETTINGS)
+    learn(6, tmp_path / "a.zarr"); learn(12, tmp_path / "a.zarr", pair)
+    assert checksums(tmp_path / "a.zarr") == checksums(learn(12, tmp_path / "b.zarr"))
+
+
+def test_a_killed_worker_costs_its_shard_and_nothing_else(tmp_path):
+    x, y = small_images(24)
+    alone = checksums(store_image_masks(tmp_path / "alone.zarr", Watched(tmp_path / "log", 0.02), x, y, shard_size=4, **SETTINGS))
+    (tmp_path / "log").unlink()
+    with connect(workers=2) as client:
+        killed = []
+
+        def kill():  # whoever began the third shard, a little later
+            while not (tmp_path / "log").exists() or len(lines(tmp_path / "log")) < 3: time.sleep(0.01)
+            time.sleep(0.1)
+            killed.append(int(lines(tmp_path / "log")[2].split()[0]))
+            os.kill(killed[0], signal.SIGKILL)
+
+        thread = threading.Thread(target=kill)
+        thread.start()
+        store_image_masks(tmp_path / "two.zarr", Watched(tmp_path / "log", 0.02), x, y, shard_size=4, client=client, **SETTINGS)
+        thread.join()
+    begun = [line.split()[1] for line in lines(tmp_path / "log")]
+    assert killed and len(set(begun)) == 6 and len(begun) == 7, begun  # one shard twice
+    assert checksums(tmp_path / "two.zarr") == alone
+
+
+def test_a_shard_that_fails_three_times_is_named_and_the_others_are_done(pair, tmp_path):
+    x, y = small_images(12)
+    model = Watched(tmp_path / "log", bad=x[5, 0, 0, 0].item())
+    with pytest.raises(Unfinished, match=r"4 images have no masks, after 3 tries each \(images 4 … 7: ArithmeticError: this image is not") as caught:
+        learn_image_masks(model, x, y, client=pair, **SETTINGS)
+    assert caught.value.masks.index.tolist() == [0, 1, 2, 3, 8, 9, 10, 11] and list(caught.value.failed) == [(4, 7)]
+    assert sum(line.endswith(str(x[4, 0, 0, 0].item())) for line in lines(tmp_path / "log")) == TRIES == 3
+    with pytest.raises(Unfinished, match="images 4 … 7.*call again"): store_image_masks(tmp_path / "masks.zarr", model, x, y, shard_size=4, client=pair, **SETTINGS)
+    with pytest.raises(ValueError, match="masks 4 … 7 are missing"): MaskSet.load(tmp_path / "masks.zarr")
+    model.bad = None
+    store_image_masks(tmp_path / "masks.zarr", model, x, y, shard_size=4, client=pair, **SETTINGS)
+    assert same(MaskSet.load(tmp_path / "masks.zarr"), learn_image_masks(small_network(), x, y, **SETTINGS))
+
+
+def test_the_batch_size_is_measured_on_a_worker(pair):
+    x, y = small_images(4)
+    assert learn_image_masks(small_network(), x, y, client=pair, tolerance=1e-3, progress=False).settings["batch_size"] == 64  # the most that a processor is given
+
+
+def test_tasks_are_handed_out_as_they_are_needed(pair):
+    handed = []
+    def tasks():
+        for n in range(50): handed.append(n); yield (n,)
+    results = spread(pair, abs, tasks())
+    next(results)
+    assert len(handed) < 10  # two for each of two threads, and one for the one that is done; 50 if all were sent at once
+    assert sorted(result for _, result, _ in results) == list(range(1, 50)) or len(handed) == 50
+
+
+@pytest.mark.parametrize("workers", [0, -1, True])
+def test_a_number_of_workers_that_is_none_is_refused(workers):
+    with pytest.raises(ValueError, match="workers must be a whole number"), connect(workers=workers): pass
+
+
+def test_an_address_where_nobody_answers_is_given_up_within_ten_seconds():
+    began = time.monotonic()
+    with pytest.raises(ConnectionError, match="no Dask scheduler answers"), connect("tcp://127.0.0.1:9"): pass
+    assert time.monotonic() - began < 10
+
+
+def test_a_worker_with_another_version_is_refused_with_both(tmp_path):
+    other = tmp_path / "site" / "fourier_mask-0.0.9.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: fourier_mask\nVersion: 0.0.9\n")
+    start = lambda *words, **changes: subprocess.Popen([sys.executable, "-m", "distributed.cli." + words[0], *words[1:]], stderr=subprocess.PIPE, text=True, env=os.environ | changes, cwd=tmp_path)
+    scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+    try:
+        address = next(re.search(r"tcp://127\.0\.0\.1:\d+", line)[0] for line in scheduler.stderr if "tcp://" in line)
+        worker = start("dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", PYTHONPATH=str(tmp_path / "site"))
+        try:
+            next(line for line in worker.stderr if "Registered to" in line)
+            with pytest.raises(ValueError, match=r"worker tcp://.* has fourier_mask 0\.0\.9 there and \d+\.\d+\.\d+ here"), connect(address): pass
+        finally: worker.kill(); worker.communicate()
+    finally: scheduler.kill(); scheduler.communicate()
