@@ -332,7 +332,7 @@ def plot_schedules(
         ax.set_title(title, fontsize=10); ax.legend(fontsize=7, loc="upper center", ncols=2)
     most = table[["objective_fast", "objective_authors", "passes_fast", "passes_authors"]].max()
     axes[0, 0].set_ylim(1, 1.25 * most[:2].max() - 0.25)   # an objective is at least 1
-    axes[0, 1].set_yscale("log"); axes[0, 1].set_ylim(top=4 * most[2:].max())
+    axes[0, 1].set_yscale("log"); axes[0, 1].set_ylim(table[["passes_fast", "passes_authors"]].min().min() / 10, 4 * most[2:].max())
     mark_likeness(axes[0, 2], table); axes[0, 2].set_title("(C) fast and authors' mask", fontsize=10)
     for ax in axes[0]: ax.set_xticks(places, [SYMBOLS.get(name, name) for name in table.index])
     return fig
