@@ -86,7 +86,7 @@ class Profile(Settings):
 
 PAPER_EPS = 0.06 * 0.226 * 255  # of 1/255
 PROFILES = {
-    "smoke": Profile(name="smoke", data=DataSettings(n_train=500, n_val=200), mask=MaskSettings(epochs=4, max_lr=0.2), image=ImageMaskSettings(n=80, class_epochs=4), need_mb=50,
+    "smoke": Profile(name="smoke", data=DataSettings(n_train=500, n_val=200), mask=MaskSettings(epochs=8, max_lr=0.1), image=ImageMaskSettings(n=80, class_epochs=4), need_mb=50,
                      train=TrainSettings(width=0.25, epochs=dict(dict.fromkeys(REGIMES, 2), natural=6, adversarial=6), batch_size=50,
                                          attack=AttackSettings(train_steps=1, eval_steps=5, eval_images=50))),
     "quick": Profile(name="quick", train=TrainSettings(epochs=dict(natural=4, adversarial=6, scale=6, translation=6, rotation=9))),

@@ -157,7 +157,7 @@ def refused(monkeypatch, capsys, *words):
     (["fig_01", "--set", "step=0.0"], "step of fig_01 must be finite and lie in"),
     (["fig_01", "--set", "clip=NaN"], "clip of fig_01 must be finite"),
     (["fig_03", "--set", "train.max_lr=Infinity"], "setting train.max_lr = inf is not allowed: input should be a finite number"),
-    (["fig_03", "--set", "mask.epochs=true"], "setting mask.epochs must be like 4; got True"),
+    (["fig_03", "--set", "mask.epochs=true"], "setting mask.epochs must be like 8; got True"),
     (["fig_03", "--set", "seed"], "--set must be name=value"),
     (["fig_03", "--jobs", "0"], "jobs must be at least 1"),
     (["fig_03", "--profile", "paper"], "fourier-mask data imagenette5 PATH"),
