@@ -103,11 +103,13 @@ def spread(
     from distributed import as_completed
 
     waiting, numbers, under_way = enumerate(tasks), {}, as_completed()
+    idle = iter(list(client.nthreads()))
 
     def top_up():
         room = 2 * max(1, sum(client.nthreads().values())) - len(numbers)
         for number, arguments in islice(waiting, max(room, 0)):
-            with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 GB"}): future = client.submit(function, *arguments, pure=False, retries=TRIES - 1)
+            first = next(idle, None)
+            with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 GB"}): future = client.submit(function, *arguments, pure=False, retries=TRIES - 1, workers=first, allow_other_workers=first is not None)
             numbers[future] = number
             under_way.add(future)
 
