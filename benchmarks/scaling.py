@@ -24,8 +24,8 @@ import torch
 import torch.nn.functional as F
 
 from fourier_mask import store_image_masks
-from fourier_mask.cluster import connect
-from fourier_mask.learn import frozen, learn_image_masks, saved_bytes
+from fourier_mask.cluster import connect, on_device
+from fourier_mask.learn import computing, frozen, learn_image_masks, saved_bytes
 from fourier_mask.models import ARCHITECTURES
 from fourier_mask.store import checksums, figures_folder
 
@@ -68,7 +68,7 @@ def measured(name: str, n: int, size: int, width: float, batch: int, device: str
         for _ in range(5):
             began = time.perf_counter()
             part = leaf.clone().requires_grad_()
-            torch.autograd.grad(F.cross_entropy(model(part), y), part)
+            with computing("float32"): torch.autograd.grad(F.cross_entropy(model(part), y), part)
             if device != "cpu": torch.cuda.synchronize()
             bare.append(time.perf_counter() - began)
         kept = saved_bytes(model, leaf[:1].expand(2, -1, -1, -1), 1) - saved_bytes(model, leaf[:1], 1)
@@ -81,7 +81,7 @@ def alone(*arguments) -> dict:
     with ProcessPoolExecutor(1, get_context("spawn")) as pool: return pool.submit(measured, *arguments).result()
 
 
-def with_workers(counts: list[int], size: int, width: float, n: int, batch: int, rounds: int) -> list[dict]:
+def with_workers(counts: list[int], size: int, width: float, n: int, batch: int, rounds: int, device: str) -> list[dict]:
     "Masks a second of Dask workers of one thread, against one process of one thread, which does without Dask; and whether the stores are equal."
     rows, x = [], images(n, size)
     for number in range(rounds):
@@ -91,11 +91,11 @@ def with_workers(counts: list[int], size: int, width: float, n: int, batch: int,
                 path = f"{folder}/{workers}.zarr"
                 if workers:
                     with connect(workers=workers) as client:
-                        model = network("vgg11", size, width)
+                        model = network("vgg11", size, width).to(device)
                         learn(model, x[: batch * workers], batch, client, f"{path}.warm")  # workers import torch with their first task
                         seconds = learn(model, x, batch, client, path)
                 else:
-                    model = network("vgg11", size, width)
+                    model = network("vgg11", size, width).to(device)
                     learn(model, x[:batch], batch, None, f"{path}.warm")
                     seconds = learn(model, x, batch, None, path)
                 sums.append(checksums(Path(path)))
@@ -167,7 +167,7 @@ def main():
     by_n = pd.DataFrame([alone("vgg11", n, 32, 0.5, min(n, 64), args.device) for n in counts])
     by_size = pd.DataFrame([alone(name, 8, size, 0.5, 8, args.device) for name in ("vgg11", "resnet18") for size in sizes])
     print(by_n.round(2).to_string(index=False), "\n\n", by_size.round(2).to_string(index=False), sep="")
-    by_workers = pd.DataFrame(with_workers([1, 2], 32, 0.5, 128, 16, args.rounds))
+    with on_device(args.device): by_workers = pd.DataFrame(with_workers([1, 2], 32, 0.5, 128, 16, args.rounds, args.device))
     print("\n", by_workers.round(2).to_string(index=False), sep="")
     speed = by_workers.pivot(index="round", columns="workers", values="masks_per_s")
     gain = (speed[2] / speed[1]).median()

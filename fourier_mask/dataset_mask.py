@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from .learn import PRECISIONS, check_images, check_labels, check_settings, clean_answers, computing, device_of, frozen, invariance, split
+from .learn import PRECISIONS, check_images, check_labels, check_settings, clean_answers, computing, device_of, frozen, invariance, seeded, split
 from .mask import FourierMask, MaskSet
 from .spectrum import half_plane_counts
 
@@ -135,8 +135,7 @@ def learn_dataset_mask(
 ) -> MaskSet:  # of one mask, with its trace per epoch
     "Learn the mask that a network needs for a whole data set. Source: Section 2.1, Eq. 2. Deviation: linear past `KNEE`; the schedule, unless it is the authors'."
     settings = dataset_settings(schedule, epochs, batch_size, max_lr, tolerance, patience, weight, p, initial, channels, seed, precision)
-    with frozen(model), computing(precision), torch.enable_grad(), torch.random.fork_rng(), tqdm(total=settings["epochs"], desc="dataset mask", disable=not progress) as bar:
-        torch.manual_seed(seed)
+    with frozen(model), computing(precision), torch.enable_grad(), seeded(seed, device_of(model)), tqdm(total=settings["epochs"], desc="dataset mask", disable=not progress) as bar:
         epoch, logits_of = epochs_of(model, images, labels, settings["batch_size"], output_fn)
         layer, trace, steps, settled = walk(epoch, logits_of, batches_of(images, settings["batch_size"]), settings, bar)
         result = measure(layer, (lambda: epoch(MEASURED)) if settings["keep"] else epoch, logits_of, weight, p)

@@ -88,7 +88,7 @@ def decode_part(
     def one(file):
         content = file.read_bytes()
         try: pixels = decoded(content, part, size)
-        except (OSError, SyntaxError, ValueError): pixels = None  # what PIL raises for a broken file
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError): pixels = None  # what PIL raises for a broken file
         return pixels, hashlib.sha256(content).hexdigest()
 
     side = size if part == "val" else train_canvas(size)

@@ -6,7 +6,7 @@
 __all__ = ['KNEE', 'SCHEDULES', 'PRECISIONS', 'MOST_IMAGES', 'LOOK', 'invariance', 'frozen', 'split', 'device_of', 'check_images',
            'check_labels', 'check_answers', 'clean_answers', 'check_settings', 'Schedule', 'image_settings',
            'learn_image_masks', 'MaskBar', 'mask_bar', 'tell_unsettled', 'free_memory', 'saved_bytes',
-           'find_batch_size', 'computing', 'learn_part', 'in_fours', 'learn_together', 'one_cycle']
+           'find_batch_size', 'computing', 'seeded', 'learn_part', 'in_fours', 'learn_together', 'one_cycle']
 
 # %% ../nbs/02_learn.ipynb #code-import-math-from-collections-abc
 import json
@@ -245,7 +245,7 @@ def free_memory(
     device: torch.device,  # of the network
 ) -> int:  # bytes
     "Memory that could be taken, within the limit of a container. Source: ours."
-    if device.type == "cuda": return torch.cuda.mem_get_info(device)[0]
+    if device.type == "cuda": return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     free = psutil.virtual_memory().available
     try: return min(free, int(Path("/sys/fs/cgroup/memory.max").read_text()) - psutil.Process().memory_info().rss)
     except (OSError, ValueError): return free
@@ -271,13 +271,14 @@ def find_batch_size(
     images: Float[Tensor, "b c h w"],  # at least one
     channels: int,  # of the masks
     output_fn: Callable | None = None,  # as for `learn_image_masks`
+    sharers: int = 1,  # processes that do the same on this device at the same time
 ) -> int:  # a power of two
     "How many images are learned together. Source: ours."
     before, logits_of = split(model, output_fn)
     with frozen(model), torch.enable_grad():
         x = before(images[:1].to(device_of(model)))
         each = saved_bytes(logits_of, x.expand(2, -1, -1, -1), channels) - saved_bytes(logits_of, x, channels)
-    room = free_memory(x.device) // 2 // (2 * max(each, 1))
+    room = free_memory(x.device) // sharers // 2 // (2 * max(each, 1))
     return min(2 ** max(room, 1).bit_length() // 2, MOST_IMAGES.get(x.device.type, 64))
 
 
@@ -286,13 +287,23 @@ def computing(
     precision: str,  # one of `PRECISIONS`
 ) -> Iterator[None]:
     "Whether a GPU may round float32 products to tf32, for as long as the context lasts. Source: ours."
-    if not torch.cuda.is_available(): yield; return
     switches = torch.backends.cuda.matmul, torch.backends.cudnn.conv
     before = [switch.fp32_precision for switch in switches]
     for switch in switches: switch.fp32_precision = "tf32" if precision == "tf32" else "ieee"
     try: yield
     finally:
         for switch, value in zip(switches, before, strict=True): switch.fp32_precision = value
+
+
+@contextmanager
+def seeded(
+    seed: int,  # of the draws inside
+    device: torch.device,  # where some of them happen
+) -> Iterator[None]:
+    "Draw from torch's own generators, which go on afterwards as if nothing had been drawn. Source: ours."
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def learn_part(

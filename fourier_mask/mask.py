@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PER_MASK', 'FORMAT', 'COORDINATES', 'DIMENSIONS', 'FourierMask', 'complement', 'Normalized', 'MaskSet',
            'check_mask_set', 'filter_images', 'complement_set', 'join_mask_sets', 'arrays_of', 'mask_set_to_xarray',
-           'open_masks', 'create_mask_folder', 'write_shard', 'read_shards', 'common_of', 'checksum', 'save_mask_set',
-           'load_mask_set', 'mask_set_html', 'png']
+           'open_masks', 'create_mask_folder', 'write_shard', 'read_shard', 'read_shards', 'common_of', 'checksum',
+           'save_mask_set', 'load_mask_set', 'mask_set_html', 'png']
 
 # %% ../nbs/01_mask.ipynb #code-import-base64-import-hashlib-import
 import base64
@@ -317,18 +317,25 @@ def write_shard(
     xr.Dataset(sums).to_zarr(path, region={"shard": slice(number, number + 1)}, consolidated=False)
 
 
+def read_shard(
+    dataset,  # from `open_masks`
+    number: int,  # of the shard, from 0
+) -> tuple[slice, str, dict[str, np.ndarray]]:  # rows; whole, missing or damaged; arrays by name if it is whole
+    "Read and check a shard of a folder. Source: ours."
+    size, n = dataset["mask"].encoding["chunks"][0], dataset.sizes["image"]
+    rows, stored, origin = slice(number * size, min(number * size + size, n)), *(dataset[name][number].to_numpy().tobytes() for name in ("checksum", "origin"))
+    if not any(stored): return rows, "missing", {}
+    try: arrays = {name: dataset[name][rows].to_numpy().copy() for name in ("mask", *(COORDINATES.get(name, name) for name in PER_MASK))}
+    except (RuntimeError, ValueError, OSError): return rows, "damaged", {}  # what the decoder says of a file cut short
+    whole = checksum([*arrays.values(), common_of(dataset), origin]) == stored
+    return rows, "whole" if whole else "damaged", arrays if whole else {}
+
+
 def read_shards(
     dataset,  # from `open_masks`
-) -> Iterator[tuple[slice, str, dict[str, np.ndarray]]]:  # rows; whole, missing or damaged; arrays by name if it is whole
+) -> Iterator[tuple[slice, str, dict[str, np.ndarray]]]:  # of each shard what `read_shard` gives
     "Read and check a folder shard by shard. Source: ours."
-    size, n = dataset["mask"].encoding["chunks"][0], dataset.sizes["image"]
-    for number in range(-(-n // size)):
-        rows, stored, origin = slice(number * size, min(number * size + size, n)), *(dataset[name][number].to_numpy().tobytes() for name in ("checksum", "origin"))
-        if not any(stored): yield rows, "missing", {}; continue
-        try: arrays = {name: dataset[name][rows].to_numpy().copy() for name in ("mask", *(COORDINATES.get(name, name) for name in PER_MASK))}
-        except (RuntimeError, ValueError, OSError): yield rows, "damaged", {}; continue  # what the decoder says of a file cut short
-        whole = checksum([*arrays.values(), common_of(dataset), origin]) == stored
-        yield rows, "whole" if whole else "damaged", arrays if whole else {}
+    for number in range(-(-dataset.sizes["image"] // dataset["mask"].encoding["chunks"][0])): yield read_shard(dataset, number)
 
 
 def common_of(dataset) -> bytes:

@@ -17,7 +17,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -26,11 +26,11 @@ from pathlib import Path
 
 import nbformat
 
-from .cluster import TRIES, at_home, client_here, connect, on_device
+from .cluster import GONE, asked_device, at_home, client_here, connect, on_device
 from .dataset_mask import DATASET_SCHEDULES
 from .record import Item, load_manifest, write_report
 from .store import check_folder, digest, figures_folder, project_root, runs_folder, write_json
-from .study import ALL, Profile, Study, needs_of, refuse, setting_names
+from .study import ALL, Study, needs_of, refuse, setting_names
 
 # %% ../nbs/15_reproduce.ipynb #code-notebook-parameters
 def notebook_parameters(
@@ -184,9 +184,9 @@ def run_tasks(
     graph.prepare()
     if client is None: idle, home = [start_worker(jobs) for _ in range(jobs)], ()
     else:
-        idle = [client.get_executor(pure=False, retries=TRIES - 1) for _ in range(jobs)]
+        idle = [client.get_executor(pure=False)] * len(tasks)  # Dask itself keeps what no worker is free for
         home = at_home, str(project_root()), dict(FOURIER_MASK_RUNS=str(runs_folder()), FOURIER_MASK_FIGURES=str(figures_folder()))
-        if device := os.environ.get("FOURIER_MASK_DEVICE"): home[2]["FOURIER_MASK_DEVICE"] = device
+        if device := asked_device(): home[2]["FOURIER_MASK_DEVICE"] = device
     ready, running = [], {}
     try:
         while graph.is_active():
@@ -202,7 +202,8 @@ def run_tasks(
                 task.state = "running"; tell(task)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 task, worker = running.pop(future)
-                error = future.exception()
+                try: error = future.exception()
+                except CancelledError: error = GONE
                 if isinstance(error, BrokenProcessPool): error, worker = "its process was ended from outside, perhaps for want of memory", start_worker(jobs)
                 if error: task.state, task.message = "failed", str(error) or type(error).__name__
                 else: task.state, task.seconds = "done", future.result()
@@ -224,6 +225,7 @@ def plan(
     profile: str,  # smoke, quick or paper
     changes: dict,  # from --set, by name
     force: bool = False,  # run what has not changed, too
+    device: str | None = None,  # as for `choose_device`; refused if it is not there
 ) -> tuple[dict[str, Task], Path, Study]:  # the graph, the folder of the figures, and the study
     "What has to run, checked. Source: ours."
     manifest = load_manifest()
@@ -233,8 +235,8 @@ def plan(
     check_changes(items, changes)
     settings = {name: value for name, value in changes.items() if name in setting_names()}
     chosen = {item.name: choose(item, profile, changes) for item in items}
-    study = Study(profile, seed=changes.get("seed", 31), settings=settings, progress=False)
-    needs = {name: Task(name, call=(make_need, name, profile, study.seed, settings)) for name in sorted(ALL, key=lambda name: -cost(name, study.profile))}
+    study = Study(profile, seed=changes.get("seed", 31), settings=settings, device=device, progress=False)
+    needs = {name: Task(name, call=(make_need, name, profile, study.seed, settings)) for name in sorted(ALL, key=lambda name: -cost(name, study))}
     for name, task in needs.items(): task.after = needs_of(name)
     own = {name: value for name, value in changes.items() if name not in settings and name != "seed"}
     root = study.folder / ",".join(f"{name}={value}" for name, value in sorted(own.items()))
@@ -253,13 +255,14 @@ def plan(
 
 def cost(
     need: str,  # network:adversarial
-    profile: Profile,  # of the study
+    study: Study,  # that needs it
 ) -> float:  # images that pass through the network, forward and back, as a share of the training images
     "How long a need will take, to start the longest first. Source: ours."
-    (kind, regime), train, images = need.split(":"), profile.train, dict(selection=profile.data.n_val * profile.train.attack.eval_steps,
-        dataset_mask=profile.data.n_val * (profile.mask.epochs or DATASET_SCHEDULES[profile.mask.schedule].epochs), class_masks=profile.data.n_val * profile.image.class_epochs)
+    (kind, regime), profile, train, n_val = need.split(":"), study.profile, study.profile.train, len(study.data.val)
+    images = dict(selection=n_val * train.attack.eval_steps, class_masks=n_val * profile.image.class_epochs,
+                  dataset_mask=n_val * (profile.mask.epochs or DATASET_SCHEDULES[profile.mask.schedule].epochs))
     if kind == "network": return train.epochs[regime] * (1 + train.attack.train_steps * (regime == "adversarial"))
-    return images.get(kind, 100 * profile.image.n) / profile.data.n_train
+    return images.get(kind, 100 * profile.image.n) / len(study.data.train)
 
 # %% ../nbs/15_reproduce.ipynb #code-reproduce
 def reproduce(
@@ -276,8 +279,8 @@ def reproduce(
     "Run items of the paper and write the report. Source: ours."
     if jobs is not None and jobs < 1: raise ValueError(f"jobs must be at least 1; got {jobs}.")
     if sum(given is not None for given in (jobs, dask, workers)) > 1: raise ValueError("jobs, dask and workers exclude each other: give one of them.")
-    with on_device(device): tasks, folder, study = plan(names or [], profile, changes or {}, force)
-    began, jobs = time.monotonic(), jobs or min(os.cpu_count() or 1, 5)
+    tasks, folder, study = plan(names or [], profile, changes or {}, force, "cpu" if dask else device)  # the workers' devices are their own
+    began, jobs = time.monotonic(), jobs or (2 if study.device.type == "cuda" else min(os.cpu_count() or 1, 5))
 
     def tell(task):
         took = f" {task.seconds:6.1f} s" if task.state == "done" else ""
@@ -289,7 +292,7 @@ def reproduce(
         with on_device(device): run_tasks(tasks, jobs, tell)
     else:
         with on_device(device), connect(dask, workers=workers) as client:
-            jobs = max(1, sum(client.nthreads().values()))
+            jobs = len(client.nthreads())
             run_tasks(tasks, jobs, tell, client)
     bad = [task for task in tasks.values() if task.state in ("failed", "left out")]
     report = write_report(folder, study, changes, {task.name: task.message for task in bad})

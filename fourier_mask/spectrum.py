@@ -62,11 +62,9 @@ def fold(
     width: int,  # width of the image, pixels
 ) -> Float[Tensor, "*n h half"]:  # the same, with the columns that mirror themselves averaged
     "Make the columns u = 0 and, for even widths, u = w/2 agree with their mirror images. Source: ours."
-    own = [0] if width % 2 or width == 1 else [0, half.shape[-1] - 1]
-    edge = half[..., own]
-    edge = (edge + edge.flip(-2).roll(1, -2)) / 2
-    if len(own) == 1: return torch.cat([edge, half[..., 1:]], -1)
-    return torch.cat([edge[..., :1], half[..., 1:-1], edge[..., 1:]], -1)
+    own = [half[..., :1]] if width % 2 or width == 1 else [half[..., :1], half[..., -1:]]  # slices: a list of columns would have a GPU wait
+    first, *last = [(edge + edge.flip(-2).roll(1, -2)) / 2 for edge in own]
+    return torch.cat([first, half[..., 1 : half.shape[-1] - len(last)], *last], -1)
 
 
 def to_full(

@@ -153,18 +153,21 @@ def agreement_table(
     groups: dict[str, dict[str, Float[Tensor, "n channels h w"]]],  # repetitions by regime and by kind of repetition
     share: float = 0.1,  # for `top_overlap`
     n: int = 64,  # bands of each kind
-) -> pd.DataFrame:  # a row for each regime and kind, and for each kind between regimes: pairs, means of `agreement`, largest radial and angular distance
+) -> pd.DataFrame:  # a row for each regime and kind, and for each kind between regimes: pairs, means of `agreement`; distances of curves are the largest within a regime, and between regimes that of the two most alike
     "How alike repetitions are, and masks of different regimes as a control. Source: ours, for Section 2.1."
     rows = []
 
-    def tell(regime, kind, pairs):
-        values = pd.DataFrame([agreement(a, b, share, n) for a, b in pairs])
-        if len(values): rows.append(dict(regime=regime, kind=kind, pairs=len(values)) | values.drop(columns=list(ENERGIES)).mean(skipna=False).to_dict() | values[list(ENERGIES)].max().to_dict())
+    def tell(regime, kind, sets):  # sets of pairs, one for each two regimes
+        found = [pd.DataFrame([agreement(a, b, share, n) for a, b in pairs]) for pairs in sets if pairs]
+        if not found: return
+        values = pd.concat(found)
+        apart = pd.DataFrame([each[list(ENERGIES)].mean() for each in found]).min() if regime == BETWEEN else values[list(ENERGIES)].max()
+        rows.append(dict(regime=regime, kind=kind, pairs=len(values)) | values.drop(columns=list(ENERGIES)).mean(skipna=False).to_dict() | apart.to_dict())
 
     for regime, kinds in groups.items():
-        for kind, masks in kinds.items(): tell(regime, kind, combinations(masks, 2))
+        for kind, masks in kinds.items(): tell(regime, kind, [list(combinations(masks, 2))])
     for kind in dict.fromkeys(kind for kinds in groups.values() for kind in kinds):
-        tell(BETWEEN, kind, [pair for one, other in combinations([kinds[kind] for kinds in groups.values() if kind in kinds], 2) for pair in product(one, other)])
+        tell(BETWEEN, kind, [list(product(one, other)) for one, other in combinations([kinds[kind] for kinds in groups.values() if kind in kinds], 2)])
     if not rows: raise ValueError("groups must hold at least two masks of a kind for some regime; got none to compare. Add repetitions.")
     return pd.DataFrame(rows)
 

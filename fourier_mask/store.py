@@ -26,9 +26,9 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .cluster import Unfinished, at_work, batch_size_at_work, hand_over, spread
+from .cluster import Unfinished, asked_device, at_work, check_workers, hand_over, measured_batch_size, sent, spread
 from .learn import check_images, check_labels, MaskBar, find_batch_size, image_settings, learn_part, mask_bar, tell_unsettled
-from .mask import MaskSet, checksum, create_mask_folder, open_masks, read_shards, write_shard
+from .mask import MaskSet, checksum, create_mask_folder, open_masks, read_shard, read_shards, write_shard
 
 # %% ../nbs/09_store.ipynb #code-project-root
 def project_root() -> Path:  # absolute
@@ -186,7 +186,7 @@ def store_image_masks(
     labels: Tensor | None = None,  # None for those of a data set, or for the model's own predictions
     *,
     index: Tensor | None = None,  # row of each image in the data set it comes from; None for 0 … n − 1
-    shard_size: int = 256,  # images a shard: what is lost at most when it is killed
+    shard_size: int = 256,  # images a shard: what is lost at most when it is killed, and the most that are learned together
     output_fn: Callable | None = None,  # picks the logits from the model's output
     client=None,  # `dask.distributed.Client`: each shard is learned and written by one of its workers, which must see the folder
     progress: bool = True,  # show a bar
@@ -202,12 +202,15 @@ def store_image_masks(
     chosen = image_settings(**settings)
     chosen |= dict(network=weights_digest(model), shard_size=shard_size)
     check_folder(path.parent)
+    if client is not None:
+        check_workers(client)
+        there = hand_over(client, model)
     with wait_for(path.with_name(path.name + ".lock")):
         if not path.exists():
             first = rows_of(images, labels, index, slice(0, 1))[0]
             if chosen["batch_size"] is None:
-                measure = find_batch_size if client is None else lambda *given: client.submit(batch_size_at_work, *given, pure=False).result()
-                chosen["batch_size"] = min(measure(model if client is None else hand_over(client, model), first, chosen["channels"], output_fn), shard_size)
+                size = find_batch_size(model, first, chosen["channels"], output_fn) if client is None else measured_batch_size(client, there, first, chosen["channels"], output_fn)
+                chosen["batch_size"] = min(size, shard_size)
             part = path.with_name(path.name + ".new")
             shutil.rmtree(part, ignore_errors=True)
             create_mask_folder(part, (n, chosen["channels"], *first.shape[-2:]), chosen, shard_size)
@@ -222,7 +225,7 @@ def store_image_masks(
             todo = [(number, rows) for number, (rows, state) in enumerate(states) if state != "whole"]
             if client is None:
                 for number, rows in todo: write_shard(path, number, *learn_shard(model, rows_of(images, labels, index, rows), chosen, output_fn, bar))
-            elif todo: shards_on_workers(client, path, todo, model, (images, labels, index), chosen, output_fn, bar)
+            elif todo: shards_on_workers(client, path, todo, there, (images, labels, index), chosen, output_fn, bar)
     with open_masks(path) as dataset: tell_unsettled(*(torch.from_numpy(dataset[name].to_numpy().copy()) for name in ("converged", "objective")))
     return path
 
@@ -246,10 +249,13 @@ def shard_at_work(
     rows: slice,  # of the shard
     settings: dict,  # of the folder
     output_fn: Callable | None,
+    device: str | None,  # from `asked_device`
 ) -> Tensor:  # sizes of its masks
     "Learn a shard on a worker and write it. Source: ours."
     if not Path(path).is_dir(): raise FileNotFoundError(f"path {path} is not to be seen from worker {platform.node()}. Put it on a file system that the workers share.")
-    with mask_bar(rows.stop - rows.start, False) as bar: masks, origin = learn_shard(at_work(model), rows_of(*source, rows), dict(settings), output_fn, bar)
+    _, state, found = read_shard(open_masks(path), number)
+    if state == "whole": return torch.from_numpy(found["sparsity"])  # an earlier try came to its end, and only its answer was lost
+    with mask_bar(rows.stop - rows.start, False) as bar: masks, origin = learn_shard(at_work(model, device), rows_of(*source, rows), dict(settings), output_fn, bar)
     write_shard(Path(path), number, masks, origin)
     return masks.sparsity
 
@@ -258,21 +264,19 @@ def shards_on_workers(
     client,  # `dask.distributed.Client`
     path: Path,  # folder of masks
     todo: list[tuple[int, slice]],  # shards to learn, by number
-    model: Callable,  # and so on as for `store_image_masks`
-    source: tuple,
-    settings: dict,
-    output_fn: Callable | None,
-    bar: MaskBar,
+    model,  # `dask.distributed.Future` of the network
+    source: tuple,  # images, labels and index
+    settings: dict,  # of the folder
+    output_fn: Callable | None,  # as for `store_image_masks`
+    bar: MaskBar,  # to tell
 ) -> None:
     "Have the workers learn and write shards. Source: ours."
-    images, labels, index = source
-    model, shared = hand_over(client, model), None if isinstance(images, Tensor) else hand_over(client, images)
+    shared = None if isinstance(source[0], Tensor) else hand_over(client, tuple(part.cpu() if isinstance(part, Tensor) else part for part in source))
 
     def calls():
         for number, rows in todo:
-            if shared is None: given, at = tuple(None if part is None else part[rows].detach().cpu() for part in source), slice(0, rows.stop - rows.start)
-            else: given, at = (shared, labels, index), rows
-            yield str(path.absolute()), number, model, given, at, settings, output_fn
+            given, at = (shared, rows) if shared else (tuple(None if part is None else sent(part[rows]) for part in source), slice(0, rows.stop - rows.start))
+            yield str(path.absolute()), number, model, given, at, settings, output_fn, asked_device()
 
     failed = {}
     for done, sizes, error in spread(client, shard_at_work, calls()):

@@ -24,10 +24,11 @@ from pydantic import Field, ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .cluster import choose_device
+from .cluster import choose_device, on_device, where_workers_compute
 from .data import Data, fashion5, front_of_each, image_folder, planted
 from .dataset_mask import learn_class_masks, learn_dataset_mask
 from .imagenette import imagenette5
+from .learn import computing, seeded
 from .mask import FORMAT, MaskSet, Normalized
 from .models import load_checkpoint, save_checkpoint
 from .store import Store, digest, figures_folder, runs_folder, store_image_masks
@@ -38,8 +39,8 @@ class DataSettings(Settings):
     "Which images. Source: Section 2.2."
 
     name: Literal["fashion5", "imagenette5", "planted", "folder"] = "fashion5"
-    n_train: int = Field(4710, ge=1, description="training images; imagenette5 and a folder are taken whole")
-    n_val: int = Field(1934, ge=1, description="validation images; imagenette5 and a folder are taken whole")
+    n_train: int | None = Field(None, ge=1, description="training images; all of them if none. A folder is taken whole")
+    n_val: int | None = Field(None, ge=1, description="validation images; all of them if none. A folder is taken whole")
     path: str = Field("", description="folder with train/CLASS and val/CLASS, for name=folder; cache of imagenette5, empty for the usual one")
     size: int = Field(128, ge=1, description="height and width of the images of imagenette5 and of a folder, pixels")
 
@@ -68,7 +69,7 @@ class ImageMaskSettings(Settings):
     p: float = Field(1, ge=1, description="order of the mask's norm")
     schedule: Literal["fast", "authors"] = Field("fast", description="how they are learned")
     precision: Literal["float32", "tf32", "bf16"] = Field("float32", description="of the network's passes")
-    batch_size: int | None = Field(64, ge=1, description="images learned together; none for what fits into half of the free memory")
+    batch_size: int | None = Field(64, ge=1, description="images learned together, at most a shard; none for what fits into half of the free memory")
     shard_size: int = Field(128, ge=1, description="images a shard of the store")
     class_epochs: int = Field(30, ge=1, description="passes over a class's images for its class mask, at most")
 
@@ -91,7 +92,7 @@ PROFILES = {
                                          attack=AttackSettings(train_steps=1, eval_steps=5, eval_images=50))),
     "quick": Profile(name="quick", train=TrainSettings(epochs=dict(natural=4, adversarial=6, scale=6, translation=6, rotation=9))),
     "paper": Profile(name="paper", data=DataSettings(name="imagenette5"), mask=MaskSettings(epochs=30, precision="tf32"), need_mb=2000,
-                     image=ImageMaskSettings(n=1973, batch_size=None, precision="tf32"),
+                     image=ImageMaskSettings(n=1973, batch_size=None, shard_size=1024, precision="tf32"),
                      train=TrainSettings(width=1, batch_size=128, rise=0.1, precision="tf32",
                                          attack=AttackSettings(eps_255=PAPER_EPS, alpha_255=PAPER_EPS / 8, train_steps=10, eval_images=1973))),
 }
@@ -172,7 +173,7 @@ class Study:
         self.changes = dict(settings or {})
         self.profile, self.seed, self.store, self.progress, self.client = load_profile(profile, self.changes), seed, store or Store(), progress, client
         self.used = {}  # device, threads and peak memory of what made each network and mask that was asked for
-        self.device = choose_device(device)
+        self.asked, self.device = device, choose_device(device)
 
     def __repr__(self) -> str: return f"Study({self.profile.name!r}, seed={self.seed}, settings={self.changes})"
 
@@ -183,7 +184,7 @@ class Study:
     ) -> "Study":  # with the same store, device and workers
         "The same experiment with something changed."
         settings = self.changes | (changes or {})
-        return Study(self.profile.name, seed=self.seed if seed is None else seed, settings=settings, store=self.store, device=str(self.device), progress=self.progress, client=self.client)
+        return Study(self.profile.name, seed=self.seed if seed is None else seed, settings=settings, store=self.store, device=self.asked, progress=self.progress, client=self.client)
 
     @cached_property
     def data(self) -> Data: return load_data(self.profile.data)
@@ -278,8 +279,7 @@ def make_selection(
     val, natural, profile = study.data.val, study.network("natural"), study.profile
     right = [predict(study.network(regime), val.images).argmax(1) == val.labels for regime in ("natural", "adversarial")]
     index, parts = (right[0] & right[1]).nonzero().flatten(), []
-    with torch.random.fork_rng():
-        torch.manual_seed(study.seed)
+    with seeded(study.seed, study.device), computing("float32"):
         for rows in index.split(256):
             x, y = val.images[rows].to(study.device), val.labels[rows].to(study.device)
             parts.append(attacked(natural, x, y, profile.train.attack, profile.train.attack.eval_steps).cpu())
@@ -338,7 +338,10 @@ def make_image_masks(
     kind, regime = need.split(":")
     chosen, settings = study.selection(), study.profile.image.model_dump(exclude={"n", "class_epochs"})
     images = chosen.attacked if kind == "attacked_masks" else chosen.images
-    learn = lambda: store_image_masks(part / "masks.zarr", study.network(regime), images, chosen.labels, index=chosen.index, progress=study.progress, client=study.client, **settings)
+
+    def learn():
+        with on_device(study.asked): store_image_masks(part / "masks.zarr", study.network(regime), images, chosen.labels, index=chosen.index, progress=study.progress, client=study.client, **settings)
+
     resumed = (part / "masks.zarr").is_dir()
     try: learn()
     except ValueError as error:  # left by a run whose network or images had other last bits
@@ -349,14 +352,16 @@ def make_image_masks(
     (part / "masks.zarr.lock").unlink(missing_ok=True)
     masks = MaskSet.load(part / "masks.zarr")
     return dict(n=len(masks), sparsity=masks.sparsity.mean().item(), steps=masks.steps.float().mean().item(), kept=masks.prediction_kept.mean().item(),
-                converged=int(masks.converged.sum()), misclassified=int(masks.misclassified.sum())) | made_on(study)
+                converged=int(masks.converged.sum()), misclassified=int(masks.misclassified.sum())) | made_on(study, study.client is not None)
 
 
 def made_on(
     study: Study,  # that asks
+    by_workers: bool = False,  # whether it was made on the study's Dask workers
 ) -> dict:  # device, threads, and the most memory that this process has held, megabytes
     "On what something was made. Source: ours."
     peak_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    if by_workers: return dict(made_on=dict(device=", ".join(sorted(set(where_workers_compute(study.client)))), threads=1, peak_mb=peak_mb))
     return dict(made_on=dict(device=str(study.device), threads=torch.get_num_threads(), peak_mb=peak_mb))
 
 
@@ -364,8 +369,10 @@ def load_data(
     settings: DataSettings,  # which images
 ) -> Data:
     "Load what a profile asks for. Source: Section 2.2."
-    if settings.name == "fashion5": return fashion5(settings.n_train, settings.n_val)
-    if settings.name == "planted": return planted(n_train=settings.n_train, n_val=settings.n_val)
-    if settings.name == "imagenette5": return imagenette5(settings.path or runs_folder() / "imagenette5", settings.size)
+    counts = settings.model_dump(include={"n_train", "n_val"}, exclude_none=True)
+    if settings.name == "fashion5": return fashion5(**counts)
+    if settings.name == "planted": return planted(**counts)
+    if settings.name == "imagenette5": return imagenette5(settings.path or runs_folder() / "imagenette5", settings.size, **counts, check=True)
+    if counts: raise ValueError(f"data.n_train and data.n_val cannot choose among the images of a folder, which is taken whole; got {counts}. Leave them out, or link fewer images into another folder.")
     if not settings.path: raise ValueError("data.path must name a folder with train/CLASS and val/CLASS; got nothing. Give it with --set data.path=FOLDER.")
     return image_folder(settings.path, settings.size)

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from .data import Data, Images, as_float, front_of_each
 from .imagenette import random_resized_crop
-from .learn import computing, frozen
+from .learn import computing, frozen, seeded
 from .mask import Normalized
 from .models import ARCHITECTURES
 
@@ -120,7 +120,7 @@ def predict(
 ) -> Float[Tensor, "n classes"]:  # logits, on the CPU
     "Logits in evaluation mode. Source: ours."
     device = next(model.parameters()).device
-    with frozen(model): return torch.cat([model(x.to(device)).cpu() for x in images.split(batch_size)])
+    with frozen(model), computing("float32"): return torch.cat([model(x.to(device)).cpu() for x in images.split(batch_size)])
 
 
 def accuracy_pct(
@@ -141,8 +141,7 @@ def robust_accuracy_pct(
     "Accuracy on attacked images. Source: ours."
     device, logits = next(model.parameters()).device, []
     images = images[front_of_each(images.labels, settings.eval_images)]
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed, device), computing("float32"):
         for x, y in zip(images.images.split(batch_size), images.labels.split(batch_size), strict=True):
             logits.append(predict(model, attacked(model, x.to(device), y.to(device), settings, settings.eval_steps)))
     return accuracy_pct(torch.cat(logits), images.labels)
@@ -195,8 +194,7 @@ def train_network(
     "Train one of the five networks. Source: Section 2.2."
     if regime not in REGIMES: raise ValueError(f"regime must be one of {', '.join(REGIMES)}; got {regime!r}.")
     device = torch.device(device)
-    with torch.random.fork_rng(), computing("float32"):
-        torch.manual_seed(seed)
+    with seeded(seed, device), computing("float32"):
         model = new_network(data, settings).to(device, memory_format=torch.channels_last)
         x, y, extent, val = (None if t is None else t.to(device) for t in (data.train.images, data.train.labels, data.train.extent, data.val.images))
         epochs = settings.epochs[regime]

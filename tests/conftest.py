@@ -9,6 +9,7 @@ settings.register_profile("repeatable", deadline=None, derandomize=True, max_exa
 settings.load_profile("repeatable")
 
 ROOT = Path(__file__).resolve().parents[1]
+os.environ["FOURIER_MASK_DEVICE"] = "cpu"  # also of the processes that tests start: what is compared to the last bit is so on a processor only
 
 
 @pytest.fixture(autouse=True)

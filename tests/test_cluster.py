@@ -1,5 +1,6 @@
 "Many workers: the same masks whoever computes them, a worker killed in the middle, shards that fail, workers that do not fit."
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -10,13 +11,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from distributed import Client, LocalCluster
 from test_learn import small_images, small_network
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from fourier_mask import MaskSet, learn_image_masks
+from fourier_mask import MaskSet, cluster, learn_image_masks
 from fourier_mask.cluster import TRIES, Unfinished, connect, spread
+from fourier_mask.learn import MOST_IMAGES, find_batch_size
 from fourier_mask.mask import PER_MASK
+from fourier_mask.reproduce import Task, run_tasks
 from fourier_mask.store import checksums, store_image_masks
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets that dask leaves to the garbage collector when a worker is killed
@@ -55,7 +59,7 @@ def test_two_workers_learn_what_one_process_learns(pair):
     alone = learn_image_masks(model, x, y, **SETTINGS)
     together = learn_image_masks(model, x, y, client=pair, **SETTINGS)
     assert same(alone, together) and alone.settings == together.settings
-    assert together.index.tolist() == list(range(10)) and not next(model.parameters()).grad_fn
+    assert together.index.tolist() == list(range(10)) and all(p.requires_grad for p in model.parameters())  # the caller's network is as it was
 
 
 def test_the_stores_of_one_process_of_one_worker_and_of_two_are_equal(pair, tmp_path):
@@ -111,9 +115,76 @@ def test_a_shard_that_fails_three_times_is_named_and_the_others_are_done(pair, t
     assert same(MaskSet.load(tmp_path / "masks.zarr"), learn_image_masks(small_network(), x, y, **SETTINGS))
 
 
-def test_the_batch_size_is_measured_on_a_worker(pair):
+def test_the_batch_size_is_measured_on_a_worker(pair, monkeypatch):
     x, y = small_images(4)
+    monkeypatch.setitem(MOST_IMAGES, "cpu", 2)  # of this process
     assert learn_image_masks(small_network(), x, y, client=pair, tolerance=1e-3, progress=False).settings["batch_size"] == 64  # the most that a processor is given
+
+
+def test_workers_that_share_a_device_share_its_memory(monkeypatch):
+    monkeypatch.setattr("fourier_mask.learn.free_memory", lambda device: 2**17)  # as small as the network
+    sizes = [find_batch_size(small_network(), small_images(1)[0], 1, None, sharers) for sharers in (1, 2, 4)]
+    assert sizes[0] == 2 * sizes[1] == 4 * sizes[2] >= 4
+
+
+@pytest.mark.parametrize("learn", [learn_image_masks, lambda *given, **settings: store_image_masks("masks.zarr", *given, shard_size=4, **settings)])
+def test_a_shard_is_sent_without_the_images_around_it(pair, monkeypatch, tmp_path, learn):
+    weights = []
+
+    def weigh(client, function, tasks):
+        tasks = list(tasks)
+        weights.extend(len(pickle.dumps([part for part in task if isinstance(part, Tensor | tuple)])) for task in tasks)
+        return spread(client, function, tasks)
+
+    for page in ("cluster", "store"): monkeypatch.setattr(f"fourier_mask.{page}.spread", weigh)
+    monkeypatch.chdir(tmp_path)
+    x, y = small_images(4)
+    learn(small_network(), x.repeat(500, 1, 1, 1)[:8], y.repeat(500)[:8], client=pair, **SETTINGS)
+    assert len(weights) == 2 and max(weights) < 4 * x[0].numel() * x.element_size() + 4000  # four images, and what pickle writes around them
+
+
+def test_a_scheduler_is_reached_by_its_address(pair):
+    model, (x, y) = small_network(), small_images(6)
+    with connect(pair.scheduler.address) as client: assert same(learn_image_masks(model, x, y, client=client, **SETTINGS), learn_image_masks(model, x, y, **SETTINGS))
+
+
+def test_a_worker_of_several_threads_is_refused_as_is_a_scheduler_without_workers():
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0") as two:
+        with pytest.raises(ValueError, match="takes 2 tasks at once.*--nthreads 1"), connect(two.scheduler_address): pass
+        with Client(two) as client, pytest.raises(ValueError, match="takes 2 tasks at once"): learn_image_masks(small_network(), *small_images(2), client=client, **SETTINGS)
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as none:
+        with pytest.raises(ConnectionError, match="has no workers. Start some with"), connect(none.scheduler_address, timeout_s=1): pass
+
+
+def test_a_worker_that_joins_later_is_given_work(tmp_path):
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as growing, Client(growing) as client:
+        results = spread(client, slow_pid, ((n,) for n in range(30)))
+        first = next(results)[1]
+        growing.scale(2)
+        assert {first, *(pid for _, pid, _ in results)} > {first}
+
+
+def slow_pid(number): time.sleep(0.5); return os.getpid()
+
+
+def test_what_one_run_asks_for_does_not_stay_with_the_worker(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path); monkeypatch.setitem(cluster.own, "FOURIER_MASK_DEVICE", "cuda:3")
+    ask = lambda environment: cluster.at_home(str(tmp_path), environment, os.environ.get, "FOURIER_MASK_DEVICE")
+    assert ask({"FOURIER_MASK_DEVICE": "cpu"}) == "cpu" and ask({}) == "cuda:3"  # the worker's own
+
+
+def test_a_run_whose_scheduler_is_gone_says_so(tmp_path):
+    start = lambda *words: subprocess.Popen([sys.executable, "-m", "distributed.cli." + words[0], *words[1:]], stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+    address = next(re.search(r"tcp://127\.0\.0\.1:\d+", line)[0] for line in scheduler.stderr if "tcp://" in line)
+    worker = start("dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
+    try:
+        next(line for line in worker.stderr if "Registered to" in line)
+        tasks = {name: Task(name, after, (time.sleep, 60)) for name, after in (("a", []), ("b", []), ("c", ["a"]))}
+        with connect(address) as client: run_tasks(tasks, 1, lambda task: scheduler.kill() if task.state == "running" and task.name == "b" else None, client)
+        assert [task.state for task in tasks.values()] == ["failed", "failed", "left out"] and tasks["a"].message == tasks["b"].message == cluster.GONE
+    finally:
+        for process in (worker, scheduler): process.kill(); process.communicate()
 
 
 def test_tasks_are_handed_out_as_they_are_needed(pair):
@@ -121,9 +192,9 @@ def test_tasks_are_handed_out_as_they_are_needed(pair):
     def tasks():
         for n in range(50): handed.append(n); yield (n,)
     results = spread(pair, abs, tasks())
-    next(results)
+    first = next(results)[1]
     assert len(handed) < 10  # two for each of two threads, and one for the one that is done; 50 if all were sent at once
-    assert sorted(result for _, result, _ in results) == list(range(1, 50)) or len(handed) == 50
+    assert sorted([first, *(result for _, result, _ in results)]) == list(range(50))
 
 
 @pytest.mark.parametrize("workers", [0, -1, True])

@@ -257,12 +257,17 @@ def test_other_modes_of_autograd_slips_and_switches():
     torch.testing.assert_close(masks.masks, learn_image_masks(model, x.detach(), y, **SETTLED).masks, rtol=0, atol=0)
     assert json.loads(json.dumps(masks.settings)) == masks.settings == masks.settings | image_settings(steps=200, tolerance=np.float64(1e-5), batch_size=64)
     with pytest.raises(TypeError, match="wieght"): learn_image_masks(model, x, y, wieght=1)
-    switch = torch.backends.cuda.matmul.fp32_precision
-    try:
-        torch.backends.cuda.matmul.fp32_precision = "tf32"
-        learn_image_masks(model, x, y, precision="tf32", **SETTLED)
-        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
-    finally: torch.backends.cuda.matmul.fp32_precision = switch
+
+
+@pytest.mark.parametrize(("precision", "inside"), [("float32", "ieee"), ("bf16", "ieee"), ("tf32", "tf32")])
+def test_a_gpu_rounds_as_asked_inside_and_as_before_outside(precision, inside):
+    switches, seen, network, (x, y) = (torch.backends.cuda.matmul, torch.backends.cudnn.conv), set(), small_network().float(), small_images(4)
+    before = [switch.fp32_precision for switch in switches]
+
+    def model(images): seen.update(switch.fp32_precision for switch in switches); return network(images)
+
+    for learn in (learn_image_masks, learn_dataset_mask): learn(model, x.float(), y, precision=precision, progress=False)
+    assert seen == {inside} and [switch.fp32_precision for switch in switches] == before
 
 
 def test_how_often_it_looks_which_masks_are_done_changes_nothing(monkeypatch):

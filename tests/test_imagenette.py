@@ -28,6 +28,7 @@ from fourier_mask.imagenette import (
     random_resized_crop,
     read_record,
 )
+from fourier_mask.mask import FourierMask
 from fourier_mask.models import ARCHITECTURES
 from fourier_mask.train import REGIMES, AttackSettings, TrainSettings, augment, new_network, shown, train_network, train_step
 
@@ -65,6 +66,14 @@ def files_of(root, part): return [file for wnid in CLASSES for file in sorted((r
 def cut_short(file):
     "A file of which the last part is missing."
     file.write_bytes(file.read_bytes()[:-200])
+    return f"{file.parent.parent.name}/{file.parent.name}/{file.name}"
+
+
+def enlarge(file):
+    "A file whose header promises 60,000 × 60,000 pixels."
+    content = file.read_bytes()
+    at = next(i for i in (content.find(bytes([0xFF, marker])) for marker in (0xC0, 0xC2)) if i > 0)  # start of frame: length, precision, height, width
+    file.write_bytes(content[: at + 5] + (60_000).to_bytes(2, "big") * 2 + content[at + 9 :])
     return f"{file.parent.parent.name}/{file.parent.name}/{file.name}"
 
 
@@ -142,7 +151,7 @@ def test_a_folder_that_is_not_there_or_something_else_is_refused(tmp_path):
 
 def test_broken_files_are_all_named_and_left_out_only_when_asked(source, tmp_path):
     train, val = files_of(source, "train"), files_of(source, "val")
-    broken = [cut_short(train[1]), cut_short(val[4])]
+    broken = [cut_short(train[1]), enlarge(val[4])]
     train[7].write_bytes(b"<html>not found</html>"); broken.insert(1, f"train/{train[7].parent.name}/{train[7].name}")
     out = tmp_path / "cache"
     with pytest.raises(ValueError, match=f"3 of 25 JPEG files are broken: {', '.join(broken)}. Copy them again, or leave them out with skip_broken=True"): prepare_imagenette5(source, out, size=32, progress=False)
@@ -327,3 +336,17 @@ def test_a_step_reads_nothing_back_from_the_device(regime):
     x, y, extent = (t.to("meta") for t in (data.train.images, data.train.labels, data.train.extent))
     with Transfers(): train_step(model, augment(shown(x, extent, data.size), regime), y, optimizer, TINY, regime)
     with pytest.raises(RuntimeError, match="meta"): y.sum().item()
+
+
+@pytest.mark.parametrize("size", [(6, 5), (6, 6), (4, 1)])
+def test_a_mask_is_applied_without_an_index_that_would_be_copied_to_a_gpu(size):
+    "A list of columns becomes a tensor on the processor first, and copying that makes the device wait; slices do not."
+    class Indexing(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            assert "index" not in func.__name__, func
+            return func(*args, **(kwargs or {}))
+
+    layer = FourierMask(size)
+    with Indexing():
+        (layer(torch.zeros(2, 1, *size)).sum() + layer.norm(1).sum()).backward()
+        with pytest.raises(AssertionError, match="aten.index"): layer.weight[..., [0]]
