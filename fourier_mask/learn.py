@@ -298,10 +298,10 @@ def computing(
 @contextmanager
 def seeded(
     seed: int,  # of the draws inside
-    device: torch.device,  # where some of them happen
+    device: torch.device | None,  # where some of them happen; None as from `device_of`
 ) -> Iterator[None]:
     "Draw from torch's own generators, which go on afterwards as if nothing had been drawn. Source: ours."
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with torch.random.fork_rng([device] if device is not None and device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
 
