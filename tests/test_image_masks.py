@@ -266,7 +266,7 @@ def test_a_gpu_rounds_as_asked_inside_and_as_before_outside(precision, inside):
 
     def model(images): seen.update(switch.fp32_precision for switch in switches); return network(images)
 
-    for learn in (learn_image_masks, learn_dataset_mask): learn(model, x.float(), y, precision=precision, tolerance=1e-2, progress=False)
+    for learn in (learn_image_masks, learn_dataset_mask): learn(model, x.float(), y, precision=precision, tolerance=1e-2, batch_size=4, progress=False)
     assert seen == {inside} and [switch.fp32_precision for switch in switches] == before
 
 
