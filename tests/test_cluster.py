@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -173,18 +174,27 @@ def test_what_one_run_asks_for_does_not_stay_with_the_worker(monkeypatch, tmp_pa
     assert ask({"FOURIER_MASK_DEVICE": "cpu"}) == "cpu" and ask({}) == "cuda:3"  # the worker's own
 
 
-def test_a_run_whose_scheduler_is_gone_says_so(tmp_path):
-    start = lambda *words: subprocess.Popen([sys.executable, "-m", "distributed.cli." + words[0], *words[1:]], stderr=subprocess.PIPE, text=True, cwd=tmp_path)
-    scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-    address = next(re.search(r"tcp://127\.0\.0\.1:\d+", line)[0] for line in scheduler.stderr if "tcp://" in line)
-    worker = start("dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
-    try:
+@contextmanager
+def processes(folder, **changes):
+    "A scheduler and a worker started from the command line; the worker's environment may be another."
+    start = lambda *words, **changes: subprocess.Popen([sys.executable, "-m", "distributed.cli." + words[0], *words[1:], "--no-dashboard"], stderr=subprocess.PIPE, text=True, env=os.environ | changes, cwd=folder)
+    with ExitStack() as stack:
+        def ended(process): process.kill(); process.communicate()
+
+        scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0")
+        stack.callback(ended, scheduler)
+        address = next(re.search(r"tcp://127\.0\.0\.1:\d+", line)[0] for line in scheduler.stderr if "tcp://" in line)
+        worker = start("dask_worker", address, "--nthreads", "1", "--no-nanny", **changes)
+        stack.callback(ended, worker)
         next(line for line in worker.stderr if "Registered to" in line)
-        tasks = {name: Task(name, after, (time.sleep, 60)) for name, after in (("a", []), ("b", []), ("c", ["a"]))}
-        with connect(address) as client: run_tasks(tasks, 1, lambda task: scheduler.kill() if task.state == "running" and task.name == "b" else None, client)
-        assert [task.state for task in tasks.values()] == ["failed", "failed", "left out"] and tasks["a"].message == tasks["b"].message == cluster.GONE
-    finally:
-        for process in (worker, scheduler): process.kill(); process.communicate()
+        yield address, scheduler
+
+
+def test_a_run_whose_scheduler_is_gone_says_so(tmp_path):
+    tasks = {name: Task(name, after, (time.sleep, 60)) for name, after in (("a", []), ("b", []), ("c", ["a"]))}
+    with processes(tmp_path) as (address, scheduler), connect(address) as client:
+        run_tasks(tasks, 1, lambda task: scheduler.kill() if task.state == "running" and task.name == "b" else None, client)
+    assert [task.state for task in tasks.values()] == ["failed", "failed", "left out"] and tasks["a"].message == tasks["b"].message == cluster.GONE
 
 
 def test_tasks_are_handed_out_as_they_are_needed(pair):
@@ -212,13 +222,4 @@ def test_a_worker_with_another_version_is_refused_with_both(tmp_path):
     other = tmp_path / "site" / "fourier_mask-0.0.9.dist-info"
     other.mkdir(parents=True)
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: fourier_mask\nVersion: 0.0.9\n")
-    start = lambda *words, **changes: subprocess.Popen([sys.executable, "-m", "distributed.cli." + words[0], *words[1:]], stderr=subprocess.PIPE, text=True, env=os.environ | changes, cwd=tmp_path)
-    scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-    try:
-        address = next(re.search(r"tcp://127\.0\.0\.1:\d+", line)[0] for line in scheduler.stderr if "tcp://" in line)
-        worker = start("dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", PYTHONPATH=str(tmp_path / "site"))
-        try:
-            next(line for line in worker.stderr if "Registered to" in line)
-            with pytest.raises(ValueError, match=r"worker tcp://.* has fourier_mask 0\.0\.9 there and \d+\.\d+\.\d+ here"), connect(address): pass
-        finally: worker.kill(); worker.communicate()
-    finally: scheduler.kill(); scheduler.communicate()
+    with processes(tmp_path, PYTHONPATH=str(tmp_path / "site")) as (address, _), pytest.raises(ValueError, match=r"worker tcp://.* has fourier_mask 0\.0\.9 there and \d+\.\d+\.\d+ here"), connect(address): pass
