@@ -33,6 +33,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/image_masks.py
 	$(BIN)/python benchmarks/image_masks.py --network full
 	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/paper_profile.py
 
 notebooks: $(READY)
 	$(BIN)/nbdev_export
