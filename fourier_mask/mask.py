@@ -317,11 +317,8 @@ def write_shard(
     xr.Dataset(sums).to_zarr(path, region={"shard": slice(number, number + 1)}, consolidated=False)
 
 
-def read_shard(
-    dataset,  # from `open_masks`
-    number: int,  # of the shard, from 0
-) -> tuple[slice, str, dict[str, np.ndarray]]:  # rows; whole, missing or damaged; arrays by name if it is whole
-    "Read and check a shard of a folder. Source: ours."
+def read_shard(dataset, number: int) -> tuple[slice, str, dict[str, np.ndarray]]:  # rows; whole, missing or damaged; arrays by name if it is whole
+    "Read and check a shard, counted from 0, of what `open_masks` gives. Source: ours."
     size, n = dataset["mask"].encoding["chunks"][0], dataset.sizes["image"]
     rows, stored, origin = slice(number * size, min(number * size + size, n)), *(dataset[name][number].to_numpy().tobytes() for name in ("checksum", "origin"))
     if not any(stored): return rows, "missing", {}
@@ -331,9 +328,7 @@ def read_shard(
     return rows, "whole" if whole else "damaged", arrays if whole else {}
 
 
-def read_shards(
-    dataset,  # from `open_masks`
-) -> Iterator[tuple[slice, str, dict[str, np.ndarray]]]:  # of each shard what `read_shard` gives
+def read_shards(dataset) -> Iterator[tuple[slice, str, dict[str, np.ndarray]]]:  # of each shard what `read_shard` gives
     "Read and check a folder shard by shard. Source: ours."
     for number in range(-(-dataset.sizes["image"] // dataset["mask"].encoding["chunks"][0])): yield read_shard(dataset, number)
 
