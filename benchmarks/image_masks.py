@@ -64,13 +64,13 @@ def authors_mask(network, x, y, most):
 
 
 @torch.no_grad()
-def quality(network, x, y, masks):
-    "Objective, sparsity and whether the prediction is kept, for masks of either kind."
+def quality(network, x, y, masks, weight=WEIGHT):
+    "Objective, sparsity and whether the prediction is kept, for masks of either kind: one for each image, or one for all."
     masks = masks.to(x.device)
     clean, masked = (torch.cat([network(part) for part in images.split(32)]) for images in (x, torch.fft.ifft2(masks * torch.fft.fft2(x)).real))
     change = (F.cross_entropy(masked, y, reduction="none") - F.cross_entropy(clean, y, reduction="none")) ** 2
     sparsity = masks.mean((1, 2, 3))
-    return torch.exp(change) + WEIGHT * sparsity, sparsity, clean.argmax(1) == masked.argmax(1)
+    return torch.exp(change) + weight * sparsity, sparsity, clean.argmax(1) == masked.argmax(1)
 
 
 def rounding(network, x, y, threads):

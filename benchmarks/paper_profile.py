@@ -1,7 +1,7 @@
 """What each part of the profile `paper` costs at the paper's size, beside the bare network; and what the whole counts would take.
 
     python benchmarks/paper_profile.py                         on the first GPU, with batches as in the profile
-    python benchmarks/paper_profile.py --device cpu            at reduced counts, batches of 4: some 8 minutes on two cores
+    python benchmarks/paper_profile.py --device cpu            at reduced counts, batches of 4: some 4 minutes on two cores
     python benchmarks/paper_profile.py --architecture resnet18 --precision bf16 --compile
 
 Fashion5, enlarged to Imagenette's canvas and to 128×128, stands in for Imagenette, which need not be there. The real functions
@@ -19,6 +19,8 @@ import warnings
 
 import torch
 import torch.nn.functional as F
+from image_masks import quality
+from scaling import TYPICAL_STEPS
 
 from fourier_mask import learn_dataset_mask, learn_image_masks
 from fourier_mask.data import Data, Images, fashion5, front_of_each
@@ -28,13 +30,13 @@ from fourier_mask.learn import computing, find_batch_size
 from fourier_mask.study import PROFILES, Study
 from fourier_mask.train import accuracy_pct, new_network, predict, train_network
 
-PAPER, SIZE = PROFILES["paper"], 128
-STEPS = 105  # of the mask of an image, mean over 64 images, `benchmarks/image_masks.py`
+PAPER = PROFILES["paper"]
+SIZE = PAPER.data.size
 NEVER = 10**9  # patience
 N_TRAIN, N_VAL = sum(COUNTS["train"]), sum(COUNTS["val"])
 WHOLE = {  # images times passes over them in the profile, and minutes asked of a GPU
     "natural training": (N_TRAIN * PAPER.train.epochs["natural"], 3), "adversarial training": (N_TRAIN * PAPER.train.epochs["adversarial"], 12),
-    "data-set mask": (N_VAL * PAPER.mask.epochs, 2), "image masks": (3 * 1421 * STEPS, 5)}
+    "data-set mask": (N_VAL * PAPER.mask.epochs, 2), "image masks": (3 * 1421 * TYPICAL_STEPS, 5)}
 
 
 def stand_in(n: int, n_val: int) -> Data:
@@ -100,14 +102,6 @@ def cost(data, architecture, precision, compiled, batch, rounds, device) -> list
     return slow
 
 
-def objective(network, x, y, masks, weight):
-    "Eq. 2 in float32, for one mask or one for each image."
-    with torch.no_grad():
-        masked = torch.fft.ifft2(masks.to(x.device) * torch.fft.fft2(x)).real
-        clean, now = (torch.cat([F.cross_entropy(network(a), b, reduction="none") for a, b in zip(images.split(64), y.split(64), strict=True)]) for images in (x, masked))
-    return (torch.exp((now - clean) ** 2) + weight * masks.to(x.device).mean((1, 2, 3))).mean().item()
-
-
 class Rounded(torch.autograd.Function):
     "Round to so many significant bits, on the way there, on the way back, or both."
 
@@ -159,7 +153,7 @@ def precisions(architecture: str, names: list[str], device: str) -> list[str]:
         for kind, learn, weight, rows in (("data-set mask", learn_dataset_mask, PAPER.mask.weight, slice(None)), ("image masks", learn_image_masks, PAPER.image.weight, few)):
             x, y, masks = val.images[rows].to(device), val.labels[rows].to(device), []
             took = seconds(lambda: masks.append(learn(network, x, y, precision="float32" if device == "cpu" else name, progress=False)), device)  # noqa: B023
-            with torch.no_grad(): value = objective(model.model.eval(), model.center(x), y, masks[0].masks, weight)
+            with computing("float32"): value = quality(model.model.eval(), model.center(x), y, masks[0].masks, weight)[0].mean().item()
             ratio = value / first.setdefault(kind, value)
             print(f"  {name:8} {kind:14} {len(x):5} images  {value:.6f}  {ratio:.4f} ×  excess over 1: {(value - 1) / (first[kind] - 1):.4f} ×  {took:.1f} s", flush=True)
             if ratio > 1.01: worse.append(f"{kind} in {name}")
@@ -183,7 +177,7 @@ def main():
     worse = precisions(args.architecture, args.compare, args.device) if args.compare else []
     if slow: print(f"under 60 % of the bare throughput: {', '.join(slow)}")
     if worse: print(f"objective more than 1 % above float32: {', '.join(worse)}")
-    if slow or worse: raise SystemExit(1)
+    if gpu and slow or worse: raise SystemExit(1)
 
 
 if __name__ == "__main__":

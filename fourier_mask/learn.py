@@ -123,7 +123,7 @@ def clean_answers(
     check_answers(logits, y)
     return F.cross_entropy(logits, y, reduction="none"), logits.argmax(1)
 
-# %% ../nbs/02_learn.ipynb #code-check-settings
+
 def check_settings(
     settings: dict,  # of a learner
 ) -> None:
@@ -210,7 +210,7 @@ def learn_image_masks(
     tell_unsettled(masks.converged, masks.objective)
     return masks
 
-
+# %% ../nbs/02_learn.ipynb #code-mask-bar
 class MaskBar(tqdm):
     "A bar that counts masks, and parts of those at work, so that the time left is right from the first steps on. Source: ours."
 
@@ -281,7 +281,7 @@ def find_batch_size(
     room = free_memory(x.device) // sharers // 2 // (2 * max(each, 1))
     return min(2 ** max(room, 1).bit_length() // 2, MOST_IMAGES.get(x.device.type, 64))
 
-
+# %% ../nbs/02_learn.ipynb #code-computing
 @contextmanager
 def computing(
     precision: str,  # one of `PRECISIONS`
@@ -305,7 +305,7 @@ def seeded(
         torch.manual_seed(seed)
         yield
 
-
+# %% ../nbs/02_learn.ipynb #code-learn-part
 def learn_part(
     model: Callable,  # and so on as for `learn_image_masks`, checked
     images: Float[Tensor, "b c h w"],

@@ -316,7 +316,7 @@ def write_shard(
     sums = {name: (("shard", "byte"), np.frombuffer(value, "uint8")[None]) for name, value in sums.items()}
     xr.Dataset(sums).to_zarr(path, region={"shard": slice(number, number + 1)}, consolidated=False)
 
-
+# %% ../nbs/01_mask.ipynb #code-read-shard
 def read_shard(dataset, number: int) -> tuple[slice, str, dict[str, np.ndarray]]:  # rows; whole, missing or damaged; arrays by name if it is whole
     "Read and check a shard, counted from 0, of what `open_masks` gives. Source: ours."
     size, n = dataset["mask"].encoding["chunks"][0], dataset.sizes["image"]

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import nbformat
 
-from .cluster import GONE, asked_device, at_home, client_here, connect, on_device
+from .cluster import GONE, WORKER_ENVIRONMENT, asked_device, at_home, client_here, connect, on_device
 from .dataset_mask import DATASET_SCHEDULES
 from .record import Item, load_manifest, write_report
 from .store import check_folder, digest, figures_folder, project_root, runs_folder, write_json
@@ -120,7 +120,7 @@ def make_need(
     with client_here() if need.split(":")[0] in ("image_masks", "attacked_masks") else nullcontext() as client:
         Study(profile, seed=seed, settings=settings, progress=False, client=client).entry(need)
 
-
+# %% ../nbs/15_reproduce.ipynb #code-run-notebook
 def run_notebook(
     item: Item,  # to run
     parameters: dict,  # from `choose`
@@ -148,7 +148,7 @@ def run_notebook(
     peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     write_json(out / "run.json", dict(key=key, files=files, seconds=round(time.monotonic() - began, 1), peak_mb=round(peak_mb)))
 
-
+# %% ../nbs/15_reproduce.ipynb #code-timed
 def timed(
     function: Callable,  # to call
     *arguments,  # for it
@@ -169,7 +169,7 @@ def worker_starts(
 
     threading.Thread(target=follow, daemon=True).start()
 
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"): os.environ[name] = str(threads)
+    os.environ.update(dict.fromkeys(WORKER_ENVIRONMENT, str(threads)))
     torch.set_num_threads(threads)
 
 # %% ../nbs/15_reproduce.ipynb #code-run-tasks

@@ -240,7 +240,7 @@ def learn_shard(
     "The masks of a shard. Source: ours."
     return learn_part(model, *part, settings, output_fn, bar), origin_of(part)
 
-
+# %% ../nbs/09_store.ipynb #code-shard-at-work
 def shard_at_work(
     path: str,  # folder of masks, on a file system that the worker shares
     number: int,  # of the shard
@@ -316,7 +316,7 @@ def origin_of(
     "SHA-256 of what the masks of a shard are learned from. Source: ours."
     return checksum([b"" if tensor is None else tensor.cpu().contiguous().numpy() for tensor in part])
 
-
+# %% ../nbs/09_store.ipynb #code-same-settings
 def same_settings(
     path: Path,  # folder of masks
     chosen: dict,  # settings now

@@ -328,7 +328,7 @@ def make_class_masks(
     masks.save(part / "masks.zarr")
     return dict(sparsity=masks.sparsity.tolist(), converged=masks.converged.tolist()) | made_on(study)
 
-
+# %% ../nbs/13_study.ipynb #code-make-image-masks
 def make_image_masks(
     study: Study,  # that asks for it
     need: str,  # image_masks:natural, or attacked_masks:adversarial
@@ -361,10 +361,10 @@ def made_on(
 ) -> dict:  # device, threads, and the most memory that this process has held, megabytes
     "On what something was made. Source: ours."
     peak_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    if by_workers: return dict(made_on=dict(device=", ".join(sorted(set(where_workers_compute(study.client)))), threads=1, peak_mb=peak_mb))
+    if by_workers: return dict(made_on=dict(device=", ".join(sorted(set(where_workers_compute(study.client)))), threads=max(study.client.run(torch.get_num_threads).values()), peak_mb=peak_mb))
     return dict(made_on=dict(device=str(study.device), threads=torch.get_num_threads(), peak_mb=peak_mb))
 
-
+# %% ../nbs/13_study.ipynb #code-load-data
 def load_data(
     settings: DataSettings,  # which images
 ) -> Data:

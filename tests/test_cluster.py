@@ -170,7 +170,7 @@ def slow_pid(number): time.sleep(0.5); return os.getpid()
 
 def test_what_one_run_asks_for_does_not_stay_with_the_worker(monkeypatch, tmp_path):
     monkeypatch.setenv("FOURIER_MASK_DEVICE", "cpu")  # and as it was, after the test
-    monkeypatch.chdir(tmp_path); monkeypatch.setitem(cluster.own, "FOURIER_MASK_DEVICE", "cuda:3")
+    monkeypatch.chdir(tmp_path); monkeypatch.setitem(cluster.WORKERS_OWN, "FOURIER_MASK_DEVICE", "cuda:3")
     ask = lambda environment: cluster.at_home(str(tmp_path), environment, os.environ.get, "FOURIER_MASK_DEVICE")
     assert ask({"FOURIER_MASK_DEVICE": "cpu"}) == "cpu" and ask({}) == "cuda:3"  # the worker's own
 
