@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from fourier_mask.data import fashion5
 from fourier_mask.dataset_mask import epochs_of, learner_step, start
-from fourier_mask.learn import frozen
+from fourier_mask.device import frozen
 from fourier_mask.study import PROFILES
 from fourier_mask.train import new_network
 

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 
 from fourier_mask import learn_image_masks
 from fourier_mask.data import Data, Images, fashion5, front_of_each
-from fourier_mask.learn import SCHEDULES, free_memory, frozen, image_settings, learn_together, mask_bar, saved_bytes
+from fourier_mask.device import free_memory, frozen
+from fourier_mask.learn import SCHEDULES, image_settings, learn_together, mask_bar, saved_bytes
 from fourier_mask.models import resnet18
 from fourier_mask.study import PROFILES, Study
 from fourier_mask.train import predict, train_network

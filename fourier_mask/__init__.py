@@ -2,7 +2,8 @@ __version__ = "0.1.0"
 
 from fourier_mask.dataset_mask import learn_class_masks, learn_dataset_mask
 from fourier_mask.learn import learn_image_masks
-from fourier_mask.mask import FourierMask, MaskSet, Normalized, complement, open_masks
+from fourier_mask.mask import FourierMask, MaskSet, complement, open_masks
+from fourier_mask.models import Normalized
 from fourier_mask.spectrum import angular_energy, radial_energy
 from fourier_mask.store import store_image_masks
 

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from .learn import PRECISIONS, check_images, check_labels, check_settings, clean_answers, computing, device_of, frozen, invariance, seeded, split
+from .device import PRECISIONS, computing, device_of, frozen, seeded
+from .learn import check_images, check_labels, check_settings, clean_answers, invariance, split
 from .mask import FourierMask, MaskSet
 from .spectrum import half_plane_counts
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .data import Data, Images, as_float, front_of_each
-from .learn import computing
+from .device import computing
 from .spectrum import check_size
 
 # %% ../nbs/05_imagenette.ipynb #code-constants

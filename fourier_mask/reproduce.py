@@ -26,8 +26,9 @@ from pathlib import Path
 
 import nbformat
 
-from .cluster import GONE, WORKER_ENVIRONMENT, asked_device, at_home, client_here, connect, on_device
+from .cluster import GONE, WORKER_ENVIRONMENT, at_home, client_here, connect
 from .dataset_mask import DATASET_SCHEDULES
+from .device import asked_device, on_device
 from .record import Item, load_manifest, write_report
 from .store import check_folder, digest, figures_folder, project_root, runs_folder, write_json
 from .study import ALL, Study, needs_of, refuse, setting_names

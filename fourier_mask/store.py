@@ -26,7 +26,8 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .cluster import Unfinished, asked_device, at_work, check_workers, hand_over, measured_batch_size, sent, spread
+from .cluster import Unfinished, at_work, check_workers, hand_over, measured_batch_size, sent, spread
+from .device import asked_device
 from .learn import check_images, check_labels, MaskBar, find_batch_size, image_settings, learn_part, mask_bar, tell_unsettled
 from .mask import MaskSet, checksum, create_mask_folder, open_masks, read_shard, read_shards, write_shard
 

@@ -24,13 +24,13 @@ from pydantic import Field, ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .cluster import choose_device, on_device, where_workers_compute
+from .cluster import where_workers_compute
 from .data import Data, fashion5, front_of_each, image_folder, planted
 from .dataset_mask import learn_class_masks, learn_dataset_mask
+from .device import choose_device, computing, on_device, seeded
 from .imagenette import imagenette5
-from .learn import computing, seeded
-from .mask import FORMAT, MaskSet, Normalized
-from .models import load_checkpoint, save_checkpoint
+from .mask import FORMAT, MaskSet
+from .models import Normalized, load_checkpoint, save_checkpoint
 from .store import Store, digest, figures_folder, runs_folder, store_image_masks
 from .train import REGIMES, AttackSettings, Regime, Settings, TrainSettings, attacked, new_network, predict, train_network
 
@@ -253,7 +253,6 @@ class Study:
     def image_masks(self, regime: Regime, attacked: bool = False) -> MaskSet:
         "The masks that a network needs for each image of the selection, or for its attacked version; labels are the right classes."
         return MaskSet.load(self.entry(f"{'attacked' if attacked else 'image'}_masks:{regime}").path / "masks.zarr")
-
 
 # %% ../nbs/13_study.ipynb #code-selection
 @dataclass(frozen=True, eq=False)

@@ -20,10 +20,9 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .data import Data, Images, as_float, front_of_each
+from .device import computing, frozen, seeded
 from .imagenette import random_resized_crop
-from .learn import computing, frozen, seeded
-from .mask import Normalized
-from .models import ARCHITECTURES
+from .models import ARCHITECTURES, Normalized
 
 # %% ../nbs/07_train.ipynb #code-settings
 Regime = Literal["natural", "adversarial", "scale", "translation", "rotation"]

@@ -1,4 +1,5 @@
 "The installed package: what it brings, what it imports, how long that takes."
+import ast
 import os
 import subprocess
 import sys
@@ -32,3 +33,17 @@ def test_a_wheel_carries_types_data_and_licence_and_imports_quickly(tmp_path):
         best = min(best, float(seconds))
     assert modules == "[]" and origin == f"{tmp_path}/site/fourier_mask/__init__.py 5"
     assert best < 3, f"importing took {best:.1f} s beyond torch"
+
+
+def imported(module, seen=()):
+    "The package's own modules that a module needs, also inside functions, and what those need."
+    tree = ast.parse((ROOT / "fourier_mask" / f"{module}.py").read_text())
+    names = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1}
+    for name in names - {*seen}: seen = {*seen, name} | imported(name, {*seen, name})
+    return {*seen}
+
+
+def test_what_the_learners_build_on_needs_no_learner():
+    for module in ("spectrum", "device", "data", "imagenette", "models", "train"):
+        assert not imported(module) & {"mask", "learn", "dataset_mask", "cluster", "store", "study"}, module
+    assert {"mask", "models", "device", "spectrum"} <= imported("learn")  # the test can see an import
