@@ -32,7 +32,8 @@ def check_size(
     "Refuse what is not a pair of positive whole numbers. Source: ours."
     pair = tuple(size)
     if len(pair) != 2 or any(isinstance(n, bool) or n != int(n) or n < 1 for n in pair):
-        raise ValueError(f"size must be (height, width) in pixels, two whole numbers of at least 1; got {size!r}. Pass tuple(x.shape[-2:]).")
+        raise ValueError(f"size must be (height, width) in pixels, two whole numbers of at least 1; got {size!r}. "
+                         "Pass tuple(x.shape[-2:]).")
     return int(pair[0]), int(pair[1])
 
 # %% ../nbs/00_spectrum.ipynb #code-mirror
@@ -46,7 +47,7 @@ def mirror(
 def symmetrize(
     plane: Tensor,  # (…, h, w), FFT order, real
 ) -> Tensor:  # (M(k) + M(−k)) / 2
-    "The point-symmetric part of a full plane: the filter in effect on a real image. Source: ours; METHODS of Section 2.1."
+    "The point-symmetric part of a plane, which is what filters a real image. Source: ours; METHODS of Section 2.1."
     return (plane + mirror(plane)) / 2
 
 # %% ../nbs/00_spectrum.ipynb #code-to-half
@@ -62,8 +63,9 @@ def fold(
     width: int,  # width of the image, pixels
 ) -> Float[Tensor, "*n h half"]:  # the same, with the columns that mirror themselves averaged
     "Make the columns u = 0 and, for even widths, u = w/2 agree with their mirror images. Source: ours."
-    own = [half[..., :1]] if width % 2 or width == 1 else [half[..., :1], half[..., -1:]]  # slices: a list of columns would have a GPU wait
-    first, *last = [(edge + edge.flip(-2).roll(1, -2)) / 2 for edge in own]
+    edges = [half[..., :1]]  # slices: a list of columns would have a GPU wait
+    if width % 2 == 0: edges.append(half[..., -1:])
+    first, *last = [(edge + edge.flip(-2).roll(1, -2)) / 2 for edge in edges]
     return torch.cat([first, half[..., 1 : half.shape[-1] - len(last)], *last], -1)
 
 
@@ -74,7 +76,8 @@ def to_full(
     "Unfold a half plane. Source: ours."
     h, w = check_size(size)
     if tuple(half.shape[-2:]) != (h, w // 2 + 1):
-        raise ValueError(f"half must end in {(h, w // 2 + 1)} for size={(h, w)}; got {tuple(half.shape[-2:])}. Pass the size of the image.")
+        raise ValueError(f"half must end in {(h, w // 2 + 1)} for size={(h, w)}; got {tuple(half.shape[-2:])}. "
+                         "Pass the size of the image.")
     half = fold(half, w)
     missing = half[..., 1 : (w + 1) // 2]
     return torch.cat([half, missing.flip(-2, -1).roll(1, -2)], -1)
@@ -85,10 +88,11 @@ CORNER_CYC = math.sqrt(0.5)  # radius of the corner of the Fourier plane, cycles
 
 def frequencies(
     size: tuple[int, int],  # image height and width, pixels
-) -> tuple[Float[Tensor, "h w"], Float[Tensor, "h w"]]:  # v (down the rows) and u (along the columns), cycles per pixel, float64
+) -> tuple[Float[Tensor, "h w"], Float[Tensor, "h w"]]:  # v (down) and u (right), cycles per pixel, float64
     "Frequency of each entry of the plane, FFT order. Source: ours."
     h, w = check_size(size)
-    v, u = torch.fft.fftfreq(h, dtype=torch.float64), torch.fft.fftfreq(w, dtype=torch.float64)
+    v = torch.fft.fftfreq(h, dtype=torch.float64)
+    u = torch.fft.fftfreq(w, dtype=torch.float64)
     return tuple(torch.meshgrid(v, u, indexing="ij"))
 
 
@@ -128,7 +132,7 @@ def partition(
     fraction: Float[Tensor, "h w"],  # place of each entry between the first edge (0) and the last (1)
     n: int,  # number of bands
 ) -> Int[Tensor, "h w"]:  # 0 … n − 1
-    "Bands of equal width; an entry on an inner edge opens the next band, one on the last edge stays in the last. Source: ours."
+    "Bands of equal width; an inner edge opens the next band, the last edge is in the last band. Source: ours."
     if isinstance(n, bool) or n != int(n) or n < 1:
         raise ValueError(f"n must be a whole number of bands, at least 1; got {n!r}. The paper uses 64.")
     return (fraction * n + 1e-9).long().clamp(max=int(n) - 1)
@@ -140,9 +144,10 @@ def band_energy(
     n: int,  # number of bands
     per_area: bool = False,  # root mean square instead of norm
 ) -> Float[Tensor, "*n bands"]:  # ≥ 0; `nan` per area where a band holds no entry
-    "Energy of masks in the bands of a partition, after scaling each mask to unit norm. Source: Section 3.1 and Figure 4."
+    "Energy of masks in bands, after scaling each mask to unit norm. Source: Section 3.1 and Figure 4."
     if masks.shape[-2:] != bands.shape:
-        raise ValueError(f"masks must end in {tuple(bands.shape)}, the size of the bands; got {tuple(masks.shape[-2:])}.")
+        wanted, got = tuple(bands.shape), tuple(masks.shape[-2:])
+        raise ValueError(f"masks must end in {wanted}, the size of the bands; got {got}.")
     power = masks.flatten(-2).double() ** 2
     total = power.sum(-1, keepdim=True)
     share = power / total.where(total > 0, torch.ones_like(total))
