@@ -21,7 +21,7 @@ from fourier_mask import MaskSet, cluster, learn_image_masks
 from fourier_mask.cluster import TRIES, Unfinished, connect, spread
 from fourier_mask.learn import MOST_IMAGES, find_batch_size
 from fourier_mask.mask import PER_MASK
-from fourier_mask.reproduce import Task, run_tasks
+from fourier_mask.runner import Task, run_tasks
 from fourier_mask.store import checksums, store_image_masks
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets that dask leaves to the garbage collector when a worker is killed

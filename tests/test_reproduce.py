@@ -156,6 +156,8 @@ def refused(monkeypatch, capsys, *words):
     (["fig_04", "--set", "bands=0"], "bands of fig_04 must be finite and lie in 2 … 1024"),
     (["fig_01", "--set", "step=0.0"], "step of fig_01 must be finite and lie in"),
     (["fig_01", "--set", "clip=NaN"], "clip of fig_01 must be finite"),
+    (["fig_01", "--set", "step=true"], "step of fig_01 must be float, for example 0.2; got True"),
+    (["fig_03", "--set", "seed=true"], "seed of fig_03 must be int, for example 31; got True"),
     (["fig_03", "--set", "train.max_lr=Infinity"], "setting train.max_lr = inf is not allowed: input should be a finite number"),
     (["fig_03", "--set", "mask.epochs=true"], "setting mask.epochs must be like 8; got True"),
     (["fig_03", "--set", "seed"], "--set must be name=value"),
