@@ -1,11 +1,1 @@
 __version__ = "0.1.0"
-
-from fourier_mask.dataset_mask import learn_class_masks, learn_dataset_mask
-from fourier_mask.learn import learn_image_masks
-from fourier_mask.mask import FourierMask, MaskSet, complement, open_masks
-from fourier_mask.models import Normalized
-from fourier_mask.spectrum import angular_energy, radial_energy
-from fourier_mask.store import store_image_masks
-
-__all__ = ["FourierMask", "MaskSet", "Normalized", "angular_energy", "complement", "learn_class_masks", "learn_dataset_mask", "learn_image_masks", "open_masks",
-           "radial_energy", "store_image_masks"]

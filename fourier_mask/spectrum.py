@@ -27,21 +27,23 @@ def half_plane_counts(
 
 
 def check_size(
-    size: tuple[int, int],  # what the caller was given
-) -> tuple[int, int]:  # the same, as two ints
-    "Refuse what is not a pair of positive whole numbers. Source: ours."
-    pair = tuple(size)
-    if len(pair) != 2 or any(isinstance(n, bool) or n != int(n) or n < 1 for n in pair):
-        raise ValueError(f"size must be (height, width) in pixels, two whole numbers of at least 1; got {size!r}. "
-                         "Pass tuple(x.shape[-2:]).")
-    return int(pair[0]), int(pair[1])
+    size: tuple[int, ...],  # what the caller was given
+    axes: tuple[int, ...] = (2,),  # how many there may be
+) -> tuple[int, ...]:  # the same, as ints
+    "Refuse what is not a few positive whole numbers. Source: ours."
+    sides = tuple(size)
+    if len(sides) not in axes or any(isinstance(n, bool) or n != int(n) or n < 1 for n in sides):
+        wanted = "(height, width) in pixels, two" if axes == (2,) else f"of {' or '.join(map(str, axes))} axes,"
+        raise ValueError(f"size must be {wanted} whole numbers of at least 1; got {size!r}. Pass tuple(x.shape[2:]).")
+    return tuple(int(n) for n in sides)
 
 # %% ../nbs/00_spectrum.ipynb #code-mirror
 def mirror(
     plane: Tensor,  # (…, h, w), FFT order
+    axes: tuple[int, ...] = (-2, -1),  # of the plane
 ) -> Tensor:  # the same entries read at −k
     "Read a full plane at −k. Source: ours."
-    return plane.flip(-2, -1).roll((1, 1), (-2, -1))
+    return plane.flip(axes).roll((1,) * len(axes), axes)
 
 
 def symmetrize(
@@ -129,9 +131,9 @@ def angular_bands(
 
 
 def partition(
-    fraction: Float[Tensor, "h w"],  # place of each entry between the first edge (0) and the last (1)
+    fraction: Float[Tensor, "*k"],  # place of each entry between the first edge (0) and the last (1)
     n: int,  # number of bands
-) -> Int[Tensor, "h w"]:  # 0 … n − 1
+) -> Int[Tensor, "*k"]:  # 0 … n − 1
     "Bands of equal width; an inner edge opens the next band, the last edge is in the last band. Source: ours."
     if isinstance(n, bool) or n != int(n) or n < 1:
         raise ValueError(f"n must be a whole number of bands, at least 1; got {n!r}. The paper uses 64.")
