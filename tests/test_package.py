@@ -1,5 +1,7 @@
 "The installed package: what it brings, what it imports, how long that takes."
+import configparser
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -32,3 +34,15 @@ def test_a_wheel_carries_types_data_and_licence_and_imports_quickly(tmp_path):
         best = min(best, float(seconds))
     assert modules == "[]" and origin == f"{tmp_path}/site/fourier_mask/__init__.py 5"
     assert best < 3, f"importing took {best:.1f} s beyond torch"
+
+
+def test_nothing_is_required_that_is_not_used():
+    "Of ipykernel only the kernel is used, by papermill, which starts it by its name."
+    modules = {"scikit-learn": "sklearn", "umap-learn": "umap"}
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(ROOT / "settings.ini", encoding="utf-8")
+    required = [re.match(r"[\w-]+", word)[0] for word in config["DEFAULT"]["requirements"].split()]
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "fourier_mask").glob("*.py"))
+    unused = [name for name in required
+              if not re.search(rf"^ *(from|import) {modules.get(name, name)}\b", sources, re.MULTILINE)]
+    assert unused == ["ipykernel"]

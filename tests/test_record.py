@@ -157,3 +157,11 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
     for thread in threads: thread.start()
     for thread in threads: thread.join()
     assert len(set(parts)) == 2 and path.read_text() in ("a" * 9, "b" * 9) and os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_the_readme_says_what_table_3_says():
+    "Accuracies of the classifier on held-out masks, spectra and pixels, with half their intervals."
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = pd.read_csv(ROOT / "figures" / "quick" / "tab_03" / "tab_03.csv", index_col="features")
+    for name in ("masks", "amplitude spectra", "pixels"):
+        assert f"{table.test_acc_pct[name]:.1f} ± {table.test_spread[name]:.1f} %" in readme, name
