@@ -1,6 +1,8 @@
 "The installed package: what it brings, what it imports, how long that takes."
 import ast
+import configparser
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -47,3 +49,15 @@ def test_what_the_learners_build_on_needs_no_learner():
     for module in ("spectrum", "device", "data", "imagenette", "models", "train"):
         assert not imported(module) & {"mask", "learn", "dataset_mask", "cluster", "store", "study"}, module
     assert {"mask", "models", "device", "spectrum"} <= imported("learn")  # the test can see an import
+
+
+def test_nothing_is_required_that_is_not_used():
+    "Of ipykernel only the kernel is used, by papermill, which starts it by its name."
+    modules = {"scikit-learn": "sklearn", "umap-learn": "umap"}
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(ROOT / "settings.ini", encoding="utf-8")
+    required = [re.match(r"[\w-]+", word)[0] for word in config["DEFAULT"]["requirements"].split()]
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "fourier_mask").glob("*.py"))
+    unused = [name for name in required
+              if not re.search(rf"^ *(from|import) {modules.get(name, name)}\b", sources, re.MULTILINE)]
+    assert unused == ["ipykernel"]

@@ -1,0 +1,143 @@
+"Pictures: the paper's panels and titles, any names, and what bars and planes were given."
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.figure import Figure
+from planes import orbit
+
+from fourier_mask import charts, curves, pictures
+from fourier_mask.accuracy import accuracy_row, share_table
+from fourier_mask.band_energies import band_table
+from fourier_mask.mask_pairs import exceed_table
+from fourier_mask.stability import BETWEEN, energy_bands
+from fourier_mask.train import REGIMES
+
+
+def titles(figure):
+    return [ax.get_title() for ax in figure.axes if ax.get_title()]
+
+
+def tick_labels(ax):
+    return [label.get_text() for label in ax.get_xticklabels()]
+
+
+def of_images():
+    "Each picture of images with its number of panels and the titles that a reader looks for."
+    masks, x = torch.stack([orbit(0, 1), orbit(2, 3), orbit(0, 5)]), torch.rand(3, 3, 16, 16)
+    rows = {"a": (masks[0, 0], masks[:, 0]), "b": (masks[0, 0], masks[:2, 0])}
+    yield pictures.plot_class_masks(rows), 8, ["Class 0: a", "Class 1: b"]
+    yield pictures.plot_filtered(x, x * 2, x - 9), 9, []
+    symbols = ["$x$", "$x_A$", "$M_{N,x}$", "$M_{N,x}(x)$", "$M_{N,x}(x_A)$", "$M'_{N,x}$", "$M'_{N,x}(x)$"]
+    filtered = dict(x_masked=x, attacked_masked=x, x_complement=x)
+    columns = pictures.plot_mask_columns(x, x, masks=masks, complements=1 - masks, **filtered)
+    yield columns, 21, [f"({letter}) - {symbol}" for letter, symbol in zip("ABCDEFG", symbols, strict=True)]
+    plane, image = masks[0, 0], x[0, 0]
+    layer = pictures.plot_layer(image, image + 1, plane, plane * image, image, {"cat": (0.9, 0.8), "dog": (0.1, 0.2)})
+    yield layer, 6, ["x", "|F(x)|", "M", "|M ⊙ F(x)|", "$x_M$"]
+
+
+def of_tables():
+    "Each picture of a table, likewise."
+    masks = torch.stack([orbit(0, 1), orbit(2, 3), orbit(0, 5)])
+    table = share_table({name: np.arange(9) < 4 for name in charts.SHARES})
+    yield charts.plot_shares(table), 1, []
+    yield charts.plot_shares(table, table.iloc[[0, 3]]), 1, []
+    yield curves.plot_exceed(exceed_table(masks, masks.flip(0), n=8)), 2, ["(A)", "(B)"]
+    yield charts.plot_permutations(pd.DataFrame({"test_acc_pct": [20.0, 20.0, 20.0]}), {"masks": 90.0}), 1, []
+    points, labels, is_train = np.random.default_rng(0).random((12, 2)), np.arange(12) % 3, np.arange(12) < 9
+    yield charts.plot_embeddings({"map": (points, labels, is_train)}, ["a", "b", "c"]), 1, ["map"]
+    rows = pd.DataFrame([accuracy_row(np.ones(9, bool), np.arange(9) < 8)] * 2, index=["natural", "mine"])
+    yield charts.plot_accuracies(rows), 1, ["Mask reliability"]
+
+
+@pytest.mark.parametrize("kind", [of_images, of_tables])
+def test_pictures_have_the_papers_panels_and_titles(kind):
+    for figure, panels, expected in kind():
+        assert isinstance(figure, Figure) and len(figure.axes) == panels, expected
+        assert titles(figure) == expected
+        figure.draw_without_rendering()
+    assert not plt.get_fignums()
+
+
+def test_masks_of_the_papers_networks_have_the_papers_letters():
+    figure = pictures.plot_masks({name: torch.rand(8, 8) for name in REGIMES})
+    assert titles(figure) == ["(A)", "(B)", "(C)", "(D)", "(E)", "(B-A)", "(C-A)", "(D-A)", "(E-A)"]
+
+
+@pytest.mark.parametrize("names", [["resnet50", "my net"], ["rotation", "natural"], list("abcdefg")])
+def test_masks_of_any_names_are_lettered_by_their_place(names):
+    masks = {name: torch.rand(8, 8) for name in names}
+    letters = "ABCDEFG"[: len(names)]
+    figure = pictures.plot_masks(masks)
+    assert titles(figure) == [f"({letter})" for letter in letters] + [f"({letter}-A)" for letter in letters[1:]]
+    assert [ax.get_xlabel() for ax in figure.axes[: len(names)]] == names
+    figure.draw_without_rendering()
+
+
+def test_a_mask_alone_has_one_panel():
+    assert titles(pictures.plot_masks({"alone": torch.rand(8, 8)})) == ["(A)"]
+
+
+@pytest.mark.parametrize("reference", ["mine", "yours", "theirs"])
+def test_band_energies_name_the_reference_they_are_from(reference):
+    masks = {name: orbit(0, u) for name, u in (("mine", 1), ("yours", 4), ("theirs", 7))}
+    table = band_table(masks, reference, 8)
+    figure = curves.plot_band_energies(table, (16, 16), reference=reference)
+    own = dict(zip(masks, "ABC", strict=True))
+    expected = [f"({own[name]}-{own[reference]})" for name in masks if name != reference]
+    assert titles(figure)[2::2] == [f"{pair} - Radial" for pair in expected]
+    assert titles(figure)[3::2] == [f"{pair} - Angular" for pair in expected]
+    first = next(name for name in masks if name != reference)
+    bars = [bar.get_height() for bar in figure.axes[2].patches]
+    assert bars == table[table["mask"].eq(first) & table.direction.eq("radial")].difference.tolist()
+
+
+@pytest.mark.parametrize("wrong", ["yours", "nobody", "A"])
+def test_a_reference_that_the_table_is_not_from_is_refused(wrong):
+    table = band_table({"mine": orbit(0, 1), "yours": orbit(0, 4)}, "mine", 8)
+    with pytest.raises(ValueError, match="reference must be the mask .* differences are from, one of mine"):
+        curves.plot_band_energies(table, (16, 16), reference=wrong)
+
+
+def test_only_the_control_is_shaded_and_own_names_stand_below():
+    measures = dict(correlation=0.9, overlap=0.8, chance=0.5, top_overlap=0.7, top_chance=0.05)
+    table = pd.DataFrame([measures] * 3).assign(regime=["natural", "my net", BETWEEN], kind="mask seeds")
+    ax = charts.plot_agreement(table).axes[0]
+    assert [patch.get_x() for patch in ax.patches] == [pytest.approx(2 - 0.45)]
+    assert tick_labels(ax) == ["$M_N$", "my\nnet", "different\nregimes"]
+
+
+def test_curves_of_own_names_have_colours_of_their_own():
+    table = energy_bands(torch.stack([orbit(0, 1), orbit(0, 4)]), 8)
+    ax = curves.plot_energy_spread({"mask seeds": {"mine": table, "yours": table}}).axes[0]
+    mine, yours = ax.get_lines()
+    assert mine.get_color() != yours.get_color()
+
+
+def test_bars_show_what_they_were_given():
+    right = {name: np.arange(8) < k for name, k in zip(charts.SHARES, (8, 4, 0, 6), strict=True)}
+    table = share_table(right)
+    ax = charts.plot_shares(table, table.loc[["M(X_A)"]]).axes[0]
+    assert [text.get_text() for text in ax.texts] == ["100.00%", "50.00%", "0.00%", "75.00%", "75.00%"]
+    middles = sorted(round(bar.get_x() + bar.get_width() / 2, 2) for bar in ax.patches)
+    assert middles == [0, 1, 2, 2.78, 3.22]
+    exceed = exceed_table(torch.stack([orbit(0, 1)] * 2), torch.stack([orbit(0, 7), orbit(0, 1)]), n=4)
+    bars = [bar.get_height() for bar in curves.plot_exceed(exceed).axes[0].patches]
+    assert bars == [50, 100, 50, 100] + [50, 0, 0, 0]  # gray ones first
+
+
+def test_every_kind_of_features_has_its_line():
+    accuracies = {f"features {i}": 10.0 * i for i in range(6)}
+    figure = charts.plot_permutations(pd.DataFrame({"test_acc_pct": [20.0, 25.0]}), accuracies)
+    assert [line.get_xdata()[0] for line in figure.axes[0].get_lines()] == list(accuracies.values())
+
+
+def test_masks_are_drawn_centred_and_in_one_scale():
+    mask, image = orbit(0, 1)[None], torch.rand(1, 1, 16, 16)
+    filtered = dict(x_masked=mask, attacked_masked=mask, x_complement=mask)
+    columns = pictures.plot_mask_columns(image, image, masks=mask, complements=1 - mask, **filtered)
+    learned, complement = (columns.axes[i].images[0] for i in (2, 5))
+    assert np.argwhere(learned.get_array() == 1).tolist() == [[8, 7], [8, 9]]  # beside the middle
+    assert complement.get_clim() == learned.get_clim() == (0, 1)
