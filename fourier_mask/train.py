@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from .crops import random_resized_crop
 from .data import Data, Images, as_float, front_of_each
 from .device import computing, frozen, seeded
-from .imagenette import random_resized_crop
 from .models import ARCHITECTURES, Normalized
 
 # %% ../nbs/07_train.ipynb #code-settings

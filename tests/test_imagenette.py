@@ -16,18 +16,9 @@ from torchvision.datasets.folder import default_loader
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as transforms
 
+from fourier_mask.crops import crop_boxes, cropped, random_resized_crop
 from fourier_mask.data import Data, Images, fashion5
-from fourier_mask.imagenette import (
-    CLASSES,
-    COUNTS,
-    FOLDERS,
-    crop_boxes,
-    cropped,
-    imagenette5,
-    prepare_imagenette5,
-    random_resized_crop,
-    read_record,
-)
+from fourier_mask.imagenette import CLASSES, COUNTS, FOLDERS, imagenette5, prepare_imagenette5, read_record
 from fourier_mask.mask import FourierMask
 from fourier_mask.models import ARCHITECTURES
 from fourier_mask.train import REGIMES, AttackSettings, TrainSettings, augment, new_network, shown, train_network, train_step

@@ -44,6 +44,6 @@ def imported(module, seen=()):
 
 
 def test_what_the_learners_build_on_needs_no_learner():
-    for module in ("spectrum", "device", "data", "imagenette", "models", "train"):
+    for module in ("spectrum", "device", "data", "imagenette", "crops", "models", "train"):
         assert not imported(module) & {"mask", "learn", "dataset_mask", "cluster", "store", "study"}, module
     assert {"mask", "models", "device", "spectrum"} <= imported("learn")  # the test can see an import
