@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=40)  # the first call compiles checks; a failure must come again
+# the first call compiles checks; a failure must come again
+settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("repeatable")
 
 ROOT = Path(__file__).resolve().parents[1]
-os.environ["FOURIER_MASK_DEVICE"] = "cpu"  # also of the processes that tests start: what is compared to the last bit is so on a processor only
+# also of the processes that tests start: what is compared to the last bit is so on a processor only
+os.environ["FOURIER_MASK_DEVICE"] = "cpu"
 
 
 @pytest.fixture(autouse=True)
@@ -24,4 +26,8 @@ def folders(tmp_path, monkeypatch):
 def environment(tmp_path_factory):
     "Environment of a subprocess with one store and one folder for pictures for the whole session."
     folder = tmp_path_factory.mktemp("session")
-    return os.environ | {"FOURIER_MASK_RUNS": str(folder / "runs"), "FOURIER_MASK_FIGURES": str(folder / "figures"), "OMP_NUM_THREADS": "1"}
+    return os.environ | {
+        "FOURIER_MASK_RUNS": str(folder / "runs"),
+        "FOURIER_MASK_FIGURES": str(folder / "figures"),
+        "OMP_NUM_THREADS": "1",
+    }

@@ -1,4 +1,4 @@
-"Many workers: the same masks whoever computes them, a worker killed in the middle, shards that fail, workers that do not fit."
+"Many workers: the same masks whoever computes them; workers that are killed or do not fit, shards that fail."
 import os
 import pickle
 import re
@@ -24,7 +24,8 @@ from fourier_mask.mask import PER_MASK
 from fourier_mask.runner import Task, run_tasks
 from fourier_mask.store import checksums, store_image_masks
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets that dask leaves to the garbage collector when a worker is killed
+# sockets that dask leaves to the garbage collector when a worker is killed
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 SETTINGS = dict(tolerance=1e-3, batch_size=4, progress=False)
 
 
@@ -34,7 +35,7 @@ def pair():
 
 
 class Watched(nn.Module):
-    "Notes each shard that is begun, and in which process, in a file; slow enough to be killed in the middle; `bad` images cannot be learned."
+    "Notes in a file each shard that is begun and its process; slow enough to be killed; refuses `bad` images."
 
     def __init__(self, log, seconds=0.0, bad=None):
         super().__init__()
@@ -44,12 +45,14 @@ class Watched(nn.Module):
         if not self.begun:
             self.begun = True
             with open(self.log, "a") as file: file.write(f"{os.getpid()} {x[0, 0, 0, 0].item()}\n")
-        if self.bad is not None and (x[:, 0, 0, 0] == self.bad).any(): raise ArithmeticError("this image is not to be learned")
+        if self.bad is not None and (x[:, 0, 0, 0] == self.bad).any():
+            raise ArithmeticError("this image is not to be learned")
         time.sleep(self.seconds)
         return self.inner(x)
 
 
-def same(a, b): return torch.equal(a.masks, b.masks) and all(torch.equal(getattr(a, name), getattr(b, name)) for name in PER_MASK)
+def same(a, b):
+    return torch.equal(a.masks, b.masks) and all(torch.equal(getattr(a, name), getattr(b, name)) for name in PER_MASK)
 
 
 def lines(path): return Path(path).read_text().split("\n")[:-1]
@@ -60,29 +63,39 @@ def test_two_workers_learn_what_one_process_learns(pair):
     alone = learn_image_masks(model, x, y, **SETTINGS)
     together = learn_image_masks(model, x, y, client=pair, **SETTINGS)
     assert same(alone, together) and alone.settings == together.settings
-    assert together.index.tolist() == list(range(10)) and all(p.requires_grad for p in model.parameters())  # the caller's network is as it was
+    # the caller's network is as it was
+    assert together.index.tolist() == list(range(10)) and all(p.requires_grad for p in model.parameters())
 
 
 def test_the_stores_of_one_process_of_one_worker_and_of_two_are_equal(pair, tmp_path):
     model, (x, y) = small_network(), small_images(10)
-    learn = lambda name, client: checksums(store_image_masks(tmp_path / name, model, x, y, shard_size=4, client=client, **SETTINGS))
+    learn = lambda name, client: checksums(
+        store_image_masks(tmp_path / name, model, x, y, shard_size=4, client=client, **SETTINGS)
+    )
     alone = learn("alone.zarr", None)
     assert learn("two.zarr", pair) == alone
     with connect(workers=1) as client: assert learn("one.zarr", client) == alone
     data = TensorDataset(x, y)  # read by the workers themselves
-    assert checksums(store_image_masks(tmp_path / "data.zarr", model, data, shard_size=4, client=pair, **SETTINGS)) == alone
+    assert (
+        checksums(store_image_masks(tmp_path / "data.zarr", model, data, shard_size=4, client=pair, **SETTINGS))
+        == alone
+    )
 
 
 def test_a_folder_begun_by_one_process_is_finished_and_extended_by_workers(pair, tmp_path):
     model, (x, y) = small_network(), small_images(12)
-    learn = lambda n, path, client=None: store_image_masks(path, model, x[:n], y[:n], shard_size=4, client=client, **SETTINGS)
+    learn = lambda n, path, client=None: store_image_masks(
+        path, model, x[:n], y[:n], shard_size=4, client=client, **SETTINGS
+    )
     learn(6, tmp_path / "a.zarr"); learn(12, tmp_path / "a.zarr", pair)
     assert checksums(tmp_path / "a.zarr") == checksums(learn(12, tmp_path / "b.zarr"))
 
 
 def test_a_killed_worker_costs_its_shard_and_nothing_else(tmp_path):
     x, y = small_images(24)
-    alone = checksums(store_image_masks(tmp_path / "alone.zarr", Watched(tmp_path / "log", 0.02), x, y, shard_size=4, **SETTINGS))
+    alone = checksums(
+        store_image_masks(tmp_path / "alone.zarr", Watched(tmp_path / "log", 0.02), x, y, shard_size=4, **SETTINGS)
+    )
     (tmp_path / "log").unlink()
     with connect(workers=2) as client:
         killed = []
@@ -95,7 +108,9 @@ def test_a_killed_worker_costs_its_shard_and_nothing_else(tmp_path):
 
         thread = threading.Thread(target=kill)
         thread.start()
-        store_image_masks(tmp_path / "two.zarr", Watched(tmp_path / "log", 0.02), x, y, shard_size=4, client=client, **SETTINGS)
+        store_image_masks(
+            tmp_path / "two.zarr", Watched(tmp_path / "log", 0.02), x, y, shard_size=4, client=client, **SETTINGS
+        )
         thread.join()
     begun = [line.split()[1] for line in lines(tmp_path / "log")]
     assert killed and len(set(begun)) == 6 and len(begun) == 7, begun  # one shard twice
@@ -105,11 +120,15 @@ def test_a_killed_worker_costs_its_shard_and_nothing_else(tmp_path):
 def test_a_shard_that_fails_three_times_is_named_and_the_others_are_done(pair, tmp_path):
     x, y = small_images(12)
     model = Watched(tmp_path / "log", bad=x[5, 0, 0, 0].item())
-    with pytest.raises(Unfinished, match=r"4 images have no masks, after 3 tries each \(images 4 … 7: ArithmeticError: this image is not") as caught:
+    with pytest.raises(
+        Unfinished,
+        match=r"4 images have no masks, after 3 tries each \(images 4 … 7: ArithmeticError: this image is not",
+    ) as caught:
         learn_image_masks(model, x, y, client=pair, **SETTINGS)
     assert caught.value.masks.index.tolist() == [0, 1, 2, 3, 8, 9, 10, 11] and list(caught.value.failed) == [(4, 7)]
     assert sum(line.endswith(str(x[4, 0, 0, 0].item())) for line in lines(tmp_path / "log")) == TRIES == 3
-    with pytest.raises(Unfinished, match="images 4 … 7.*call again"): store_image_masks(tmp_path / "masks.zarr", model, x, y, shard_size=4, client=pair, **SETTINGS)
+    with pytest.raises(Unfinished, match="images 4 … 7.*call again"):
+        store_image_masks(tmp_path / "masks.zarr", model, x, y, shard_size=4, client=pair, **SETTINGS)
     with pytest.raises(ValueError, match="masks 4 … 7 are missing"): MaskSet.load(tmp_path / "masks.zarr")
     model.bad = None
     store_image_masks(tmp_path / "masks.zarr", model, x, y, shard_size=4, client=pair, **SETTINGS)
@@ -119,7 +138,11 @@ def test_a_shard_that_fails_three_times_is_named_and_the_others_are_done(pair, t
 def test_the_batch_size_is_measured_on_a_worker(pair, monkeypatch):
     x, y = small_images(4)
     monkeypatch.setitem(MOST_IMAGES, "cpu", 2)  # of this process
-    assert learn_image_masks(small_network(), x, y, client=pair, tolerance=1e-3, progress=False).settings["batch_size"] == 64  # the most that a processor is given
+    # the most that a processor is given
+    assert (
+        learn_image_masks(small_network(), x, y, client=pair, tolerance=1e-3, progress=False).settings["batch_size"]
+        == 64
+    )
 
 
 def test_workers_that_share_a_device_share_its_memory(monkeypatch):
@@ -128,7 +151,10 @@ def test_workers_that_share_a_device_share_its_memory(monkeypatch):
     assert sizes[0] == 2 * sizes[1] == 4 * sizes[2] >= 4
 
 
-@pytest.mark.parametrize("learn", [learn_image_masks, lambda *given, **settings: store_image_masks("masks.zarr", *given, shard_size=4, **settings)])
+@pytest.mark.parametrize(
+    "learn",
+    [learn_image_masks, lambda *given, **settings: store_image_masks("masks.zarr", *given, shard_size=4, **settings)],
+)
 def test_a_shard_is_sent_without_the_images_around_it(pair, monkeypatch, tmp_path, learn):
     weights = []
 
@@ -141,20 +167,30 @@ def test_a_shard_is_sent_without_the_images_around_it(pair, monkeypatch, tmp_pat
     monkeypatch.chdir(tmp_path)
     x, y = small_images(4)
     learn(small_network(), x.repeat(500, 1, 1, 1)[:8], y.repeat(500)[:8], client=pair, **SETTINGS)
-    assert len(weights) == 2 and max(weights) < 4 * x[0].numel() * x.element_size() + 4000  # four images, and what pickle writes around them
+    # four images, and what pickle writes around them
+    assert len(weights) == 2 and max(weights) < 4 * x[0].numel() * x.element_size() + 4000
 
 
 def test_a_scheduler_is_reached_by_its_address(pair):
     model, (x, y) = small_network(), small_images(6)
-    with connect(pair.scheduler.address) as client: assert same(learn_image_masks(model, x, y, client=client, **SETTINGS), learn_image_masks(model, x, y, **SETTINGS))
+    with connect(pair.scheduler.address) as client:
+        assert same(
+            learn_image_masks(model, x, y, client=client, **SETTINGS), learn_image_masks(model, x, y, **SETTINGS)
+        )
 
 
 def test_a_worker_of_several_threads_is_refused_as_is_a_scheduler_without_workers():
     with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0") as two:
-        with pytest.raises(ValueError, match="takes 2 tasks at once.*--nthreads 1"), connect(two.scheduler_address): pass
-        with Client(two) as client, pytest.raises(ValueError, match="takes 2 tasks at once"): learn_image_masks(small_network(), *small_images(2), client=client, **SETTINGS)
+        with pytest.raises(ValueError, match="takes 2 tasks at once.*--nthreads 1"), connect(two.scheduler_address):
+            pass
+        with Client(two) as client, pytest.raises(ValueError, match="takes 2 tasks at once"):
+            learn_image_masks(small_network(), *small_images(2), client=client, **SETTINGS)
     with LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as none:
-        with pytest.raises(ConnectionError, match="has no workers. Start some with"), connect(none.scheduler_address, timeout_s=1): pass
+        with (
+            pytest.raises(ConnectionError, match="has no workers. Start some with"),
+            connect(none.scheduler_address, timeout_s=1),
+        ):
+            pass
 
 
 def test_a_worker_that_joins_later_is_given_work(tmp_path):
@@ -178,7 +214,13 @@ def test_what_one_run_asks_for_does_not_stay_with_the_worker(monkeypatch, tmp_pa
 @contextmanager
 def processes(folder, **changes):
     "A scheduler and a worker started from the command line; the worker's environment may be another."
-    start = lambda *words, **changes: subprocess.Popen([sys.executable, "-m", "distributed.cli." + words[0], *words[1:], "--no-dashboard"], stderr=subprocess.PIPE, text=True, env=os.environ | changes, cwd=folder)
+    start = lambda *words, **changes: subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli." + words[0], *words[1:], "--no-dashboard"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | changes,
+        cwd=folder,
+    )
     with ExitStack() as stack:
         def ended(process): process.kill(); process.communicate()
 
@@ -194,8 +236,11 @@ def processes(folder, **changes):
 def test_a_run_whose_scheduler_is_gone_says_so(tmp_path):
     tasks = {name: Task(name, after, (time.sleep, 60)) for name, after in (("a", []), ("b", []), ("c", ["a"]))}
     with processes(tmp_path) as (address, scheduler), connect(address) as client:
-        run_tasks(tasks, 1, lambda task: scheduler.kill() if task.state == "running" and task.name == "b" else None, client)
-    assert [task.state for task in tasks.values()] == ["failed", "failed", "left out"] and tasks["a"].message == tasks["b"].message == cluster.GONE
+        run_tasks(
+            tasks, 1, lambda task: scheduler.kill() if task.state == "running" and task.name == "b" else None, client
+        )
+    assert [task.state for task in tasks.values()] == ["failed", "failed", "left out"]
+    assert tasks["a"].message == tasks["b"].message == cluster.GONE
 
 
 def test_tasks_are_handed_out_as_they_are_needed(pair):
@@ -204,7 +249,8 @@ def test_tasks_are_handed_out_as_they_are_needed(pair):
         for n in range(50): handed.append(n); yield (n,)
     results = spread(pair, abs, tasks())
     first = next(results)[1]
-    assert len(handed) < 10  # two for each of two threads, and one for the one that is done; 50 if all were sent at once
+    # two for each of two threads, and one for the one that is done; 50 if all were sent at once
+    assert len(handed) < 10
     assert sorted([first, *(result for _, result, _ in results)]) == list(range(50))
 
 
@@ -223,4 +269,9 @@ def test_a_worker_with_another_version_is_refused_with_both(tmp_path):
     other = tmp_path / "site" / "fourier_mask-0.0.9.dist-info"
     other.mkdir(parents=True)
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: fourier_mask\nVersion: 0.0.9\n")
-    with processes(tmp_path, PYTHONPATH=str(tmp_path / "site")) as (address, _), pytest.raises(ValueError, match=r"worker tcp://.* has fourier_mask 0\.0\.9 there and \d+\.\d+\.\d+ here"), connect(address): pass
+    with (
+        processes(tmp_path, PYTHONPATH=str(tmp_path / "site")) as (address, _),
+        pytest.raises(ValueError, match=r"worker tcp://.* has fourier_mask 0\.0\.9 there and \d+\.\d+\.\d+ here"),
+        connect(address),
+    ):
+        pass

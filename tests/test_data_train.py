@@ -11,13 +11,16 @@ from fourier_mask.data import Data, Images, fashion5, planted
 from fourier_mask.models import ARCHITECTURES, load_checkpoint, save_checkpoint
 from fourier_mask.train import REGIMES, AttackSettings, TrainSettings, affine, attacked, augment, train_network
 
-TINY = TrainSettings(width=0.125, epochs=1, batch_size=20, attack=AttackSettings(train_steps=1, eval_steps=1, eval_images=10))
+TINY = TrainSettings(
+    width=0.125, epochs=1, batch_size=20, attack=AttackSettings(train_steps=1, eval_steps=1, eval_images=10)
+)
 
 
 def test_fashion5_has_the_papers_counts_and_no_training_image_in_validation():
     data = fashion5()
     assert (len(data.train), len(data.val), len(data.classes), data.size) == (4710, 1934, 5, (32, 32))
-    assert data.train.labels.bincount().tolist() == [942] * 5 and sorted(data.val.labels.bincount().tolist()) == [386, 387, 387, 387, 387]
+    assert data.train.labels.bincount().tolist() == [942] * 5
+    assert sorted(data.val.labels.bincount().tolist()) == [386, 387, 387, 387, 387]
     seen = {image.numpy().tobytes() for image in data.train.images}
     assert sum(image.numpy().tobytes() in seen for image in data.val.images) == 0
 
@@ -27,7 +30,10 @@ def test_the_fingerprint_sees_every_pixel_and_label():
     images = data.val.images.clone()
     images[-1, 0, -1, -1] += 1e-3
     labels = data.val.labels.roll(1)
-    others = [Data("x", data.classes, data.train, Images(images, data.val.labels)), Data("x", data.classes, data.train, Images(data.val.images, labels))]
+    others = [
+        Data("x", data.classes, data.train, Images(images, data.val.labels)),
+        Data("x", data.classes, data.train, Images(data.val.images, labels)),
+    ]
     assert len({data.fingerprint, *(other.fingerprint for other in others)}) == 3
 
 
@@ -59,7 +65,8 @@ def test_augmentation_draws_for_each_image_and_stays_in_range(regime):
     drawn = augment(x, regime)
     assert drawn.shape == x.shape and drawn.min() >= 0 and drawn.max() <= 1
     different = len({image.numpy().tobytes() for image in drawn})
-    assert different == 1 if regime in ("natural", "adversarial") else different > 8  # two close scales may pick the same pixels
+    # two close scales may pick the same pixels
+    assert different == 1 if regime in ("natural", "adversarial") else different > 8
 
 
 def test_translations_reach_as_far_as_the_paper_says():
@@ -67,6 +74,17 @@ def test_translations_reach_as_far_as_the_paper_says():
     torch.manual_seed(0)
     places = augment(x, "translation")[:, 0].nonzero()
     assert len(places) == 400 and places[:, 1:].min() == 2 and places[:, 1:].max() == 18  # 10 ± round(0.4 · 21)
+
+
+def test_rotations_go_both_ways_as_in_the_authors_code_and_the_departure_from_the_paper_is_named(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("fourier_mask.train.affine", lambda x, angle_deg, scale, shift: drawn.append(angle_deg) or x)
+    torch.manual_seed(0)
+    augment(torch.zeros(2000, 1, 2, 2), "rotation")
+    angle_deg, = drawn
+    assert -180 <= angle_deg.min() < -175 and 175 < angle_deg.max() <= 180  # outermost of 2,000 even draws from ±180
+    assert abs((angle_deg < 0).float().mean().item() - 0.5) < 0.06  # five standard errors of a fair coin
+    assert "Deviation: ±180°" in augment.__doc__ and "[0, π]" in augment.__doc__
 
 
 @given(st.floats(0, 64), st.integers(1, 3), st.sampled_from(["vgg11", "resnet18"]))
@@ -89,7 +107,9 @@ def test_training_is_repeatable_and_leaves_random_numbers_alone(regime):
 
 
 def test_the_kept_weights_are_those_of_the_lowest_loss():
-    _, record = train_network(fashion5(100, 20), "natural", TrainSettings(width=0.125, epochs=5, batch_size=20, max_lr=0.03), progress=False)
+    _, record = train_network(
+        fashion5(100, 20), "natural", TrainSettings(width=0.125, epochs=5, batch_size=20, max_lr=0.03), progress=False
+    )
     losses = [epoch["val_ce"] for epoch in record["history"]]
     assert record["best_epoch"] == 1 + int(np.argmin(losses)) and record["val_ce"] == min(losses)
 
@@ -97,6 +117,8 @@ def test_the_kept_weights_are_those_of_the_lowest_loss():
 def test_checkpoints_of_another_network_or_cut_short_are_refused(tmp_path):
     path = tmp_path / "a.safetensors"
     save_checkpoint(ARCHITECTURES["vgg11"](5, width=0.125, size=(32, 32)), path)
-    with pytest.raises(ValueError, match="another network"): load_checkpoint(ARCHITECTURES["vgg11"](5, width=0.25, size=(32, 32)), path)
+    with pytest.raises(ValueError, match="another network"):
+        load_checkpoint(ARCHITECTURES["vgg11"](5, width=0.25, size=(32, 32)), path)
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(ValueError, match="not a whole safetensors file"): load_checkpoint(ARCHITECTURES["vgg11"](5, width=0.125, size=(32, 32)), path)
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        load_checkpoint(ARCHITECTURES["vgg11"](5, width=0.125, size=(32, 32)), path)

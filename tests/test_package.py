@@ -14,22 +14,38 @@ import time, torch
 began = time.perf_counter()
 import fourier_mask, fourier_mask.study, sys
 print(time.perf_counter() - began)
-print(sorted(m for m in sys.modules if m.split(".")[0] in {"nbdev", "fastcore", "execnb", "IPython", "jupyter_client", "papermill", "umap", "numba", "dask", "distributed"})[:5])
+unwanted = {"nbdev", "fastcore", "execnb", "IPython", "jupyter_client"}
+unwanted |= {"papermill", "umap", "numba", "dask", "distributed"}
+print(sorted(m for m in sys.modules if m.split(".")[0] in unwanted)[:5])
 print(fourier_mask.__file__, len(fourier_mask.study.fashion5(5, 5).val))
 """
 
 
 def test_a_wheel_carries_types_data_and_licence_and_imports_quickly(tmp_path):
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT], check=True, timeout=300, cwd=tmp_path)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT],
+        check=True,
+        timeout=300,
+        cwd=tmp_path,
+    )
     wheel, = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as file:
         names = file.namelist()
         file.extractall(tmp_path / "site")
-    assert {"fourier_mask/py.typed", "fourier_mask/assets/fashion5.npz", "fourier_mask/assets/fashion5.LICENSE"} <= set(names)
+    assert {"fourier_mask/py.typed", "fourier_mask/assets/fashion5.npz", "fourier_mask/assets/fashion5.LICENSE"} <= set(
+        names
+    )
     assert not [name for name in names if name.startswith(("nbs", "tests"))]
     best, modules, origin = 99.0, "", ""
     for _ in range(3):  # the first import writes bytecode; the quickest of three is the package's own cost
-        result = subprocess.run([sys.executable, "-c", PROBE], env=os.environ | {"PYTHONPATH": str(tmp_path / "site")}, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        result = subprocess.run(
+            [sys.executable, "-c", PROBE],
+            env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert result.returncode == 0, result.stderr
         seconds, modules, origin = result.stdout.splitlines()
         best = min(best, float(seconds))
@@ -46,7 +62,7 @@ def imported(module, seen=()):
 
 
 def test_what_the_learners_build_on_needs_no_learner():
-    for module in ("spectrum", "device", "data", "imagenette", "models", "train"):
+    for module in ("spectrum", "device", "data", "imagenette", "crops", "models", "train"):
         assert not imported(module) & {"mask", "learn", "dataset_mask", "cluster", "store", "study"}, module
     assert {"mask", "models", "device", "spectrum"} <= imported("learn")  # the test can see an import
 

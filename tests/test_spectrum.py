@@ -67,7 +67,8 @@ def test_an_orbit_shares_its_radius_and_points_both_ways(size):
     r, phi = radius(size), angle(size)
     torch.testing.assert_close(mirror(r), r)
     v, u = (np.fft.fftfreq(n) for n in size)
-    inner = torch.tensor((np.abs(v)[:, None] < 0.5) & (np.abs(u)[None] < 0.5))  # half the sampling rate folds onto itself
+    # half the sampling rate folds onto itself
+    inner = torch.tensor((np.abs(v)[:, None] < 0.5) & (np.abs(u)[None] < 0.5))
     inner[0, 0] = False
     turned = (mirror(phi) - phi).remainder(2 * torch.pi)
     torch.testing.assert_close(turned[inner], torch.full_like(turned[inner], torch.pi))

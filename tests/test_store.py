@@ -67,7 +67,12 @@ def test_damage_is_named_and_made_again(tmp_path, damage):
 
 
 def test_a_damaged_network_and_mask_are_made_again_with_the_same_numbers(tmp_path):
-    study = lambda: Study("smoke", settings={"train.epochs": 1, "mask.epochs": 1, "data.n_train": 100, "data.n_val": 50}, store=Store(tmp_path), progress=False)
+    study = lambda: Study(
+        "smoke",
+        settings={"train.epochs": 1, "mask.epochs": 1, "data.n_train": 100, "data.n_val": 50},
+        store=Store(tmp_path),
+        progress=False,
+    )
     mask = study().dataset_mask("natural").masks
     weights = next(tmp_path.glob("network/*/network.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-7])
@@ -84,12 +89,18 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path):
 
 
 def test_what_is_stored_can_run_nothing(tmp_path):
-    Study("smoke", settings={"train.epochs": 1, "mask.epochs": 1, "data.n_train": 100, "data.n_val": 50}, store=Store(tmp_path), progress=False).dataset_mask("natural")
+    Study(
+        "smoke",
+        settings={"train.epochs": 1, "mask.epochs": 1, "data.n_train": 100, "data.n_val": 50},
+        store=Store(tmp_path),
+        progress=False,
+    ).dataset_mask("natural")
     files = [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".lock"]
     for path in files:
         if path.suffix == ".json": json.loads(path.read_text())
         else: assert path.suffix == ".safetensors" or "/c/" in path.as_posix() or path.parent.name == "c", path
-    assert not any(b"\x80\x04\x95" in p.read_bytes()[:16] or p.read_bytes()[:2] == b"PK" for p in files)  # neither pickle nor a zip of one
+    # neither pickle nor a zip of one
+    assert not any(b"\x80\x04\x95" in p.read_bytes()[:16] or p.read_bytes()[:2] == b"PK" for p in files)
 
 
 def test_the_lock_is_gone_with_its_process(tmp_path):
@@ -113,5 +124,6 @@ def test_a_resumable_maker_finds_what_it_left_and_another_does_not(tmp_path):
         store = Store(tmp_path / str(resume))
         with pytest.raises(KeyboardInterrupt): store.fetch("x", {"n": 1}, make, resume=resume)
         assert list(store.entries()) == []
-        assert store.fetch("x", {"n": 1}, make, resume=resume).record["files"].keys() == {"half.txt"} and seen == [False, resume]
+        assert store.fetch("x", {"n": 1}, make, resume=resume).record["files"].keys() == {"half.txt"}
+        assert seen == [False, resume]
         assert not list(tmp_path.rglob("*.part"))
