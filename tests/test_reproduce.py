@@ -47,14 +47,8 @@ def test_every_item_leaves_what_it_promises(smoke, item):
     assert values and all(isinstance(value["value"], float) or "centroid" in value["name"] for value in values.values())
     for name, expected in load_expected(item).items():
         assert values[name]["paper"] == expected.paper
-<<<<<<< HEAD
         holds = "by construction" if expected.by_construction else "match"
         assert values[name]["verdict"] in (["not comparable"] if expected.comparable == "paper" else [holds, "differs"])
-=======
-        assert values[name]["verdict"] in (
-            ["not comparable"] if expected.comparable == "paper" else ["match", "differs"]
-        )
->>>>>>> platform
     notebook = nbformat.read(folder / item / f"{item}.ipynb", 4)
     assert not [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs if o.output_type == "error"]
 
