@@ -138,6 +138,11 @@ class State:
         names = [field.name for field in fields(self)]
         return State(*(getattr(self, name).index_copy(0, rows, getattr(part, name)) for name in names))
 
+    @classmethod
+    def join(cls, states: "list[State]") -> "State":
+        "All rows of several."
+        return cls(*(torch.cat([getattr(state, field.name) for state in states]) for field in fields(cls)))
+
 
 @dataclass(frozen=True)
 class Pass:
@@ -363,13 +368,14 @@ def descend(
     theta: Float[Tensor, "n channels m"],  # where the masks start
     pace: Newton | Adam,  # how they move
     batch_size: int = 64,  # images that pass at once
-    tell: Callable[[State], None] = lambda state: None,  # told of masks that are done
+    tell: Callable[[State], None] = lambda state: None,  # told at each look of the masks that are done
     look: int = 1,  # steps between two looks at which masks are done: on a GPU each look is a wait
+    fill: bool = True,  # batches up to a multiple of four
 ) -> tuple[State, Float[Tensor, "looks n 2"]]:  # masks; both terms of Eq. 2 before each step, or in each epoch, from 0
     "Walk masks down Eq. 2. Source: Eq. 2."
     n, b, period = len(theta), len(source), len(source) if pace.each else 1
     single = owners_are_images(source, n) and not pace.each
-    fill = batch_size >= 4 and b > 1 and not pace.each
+    fill = fill and not pace.each
     whole, slopes, trace, seen = State.start(theta, pace.radius), None, [], []
     work = AtWork.of(whole, source, torch.arange(n, device=theta.device), single, fill)
     for number in range(1, pace.steps * period + 1):
@@ -382,9 +388,9 @@ def descend(
         work, seen = replace(work, state=pace.judged(problem, work, trace[-1][work.rows])), []
         if number // period % look: continue
         left = work.state.done[: work.distinct]
+        tell(work.state[left.nonzero().flatten()])
         if not left.any(): continue
         whole = whole.put(work.rows, work.state)
-        tell(whole[work.rows[: work.distinct][left]])
         if left.all(): break
         work, slopes = work.without(left, whole, source, slopes, fill)
     return whole.put(work.rows, work.state), torch.stack(trace)
