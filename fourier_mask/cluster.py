@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['WORKER_ENVIRONMENT', 'TRIES', 'LOOK_S', 'GONE', 'Outcome', 'VARIABLES', 'WORKERS_OWN', 'connect', 'own_workers',
-           'running_workers', 'check_workers', 'computes_on', 'where_workers_compute', 'TasksUnderWay', 'spread',
-           'client_here', 'in_task', 'at_home', 'hand_over', 'itself', 'sent', 'at_work', 'learn_at_work',
+           'running_workers', 'check_workers', 'computes_on', 'where_workers_compute', 'offer', 'TasksUnderWay',
+           'spread', 'client_here', 'in_task', 'at_home', 'hand_over', 'itself', 'sent', 'at_work', 'learn_at_work',
            'batch_size_at_work', 'measured_batch_size', 'Unfinished', 'learn_on_workers']
 
 # %% ../nbs/08_cluster.ipynb #code-import-cluster
@@ -128,6 +128,20 @@ GONE = "the Dask scheduler is gone. What was finished is kept; start again to go
 Outcome = tuple[int, object, BaseException | None]  # number of a task, from 0; its result; or what it raised last
 
 
+def offer(
+    client,  # `dask.distributed.Client`
+    first: str | None,  # address of the worker that it is offered to; None for any
+    function: Callable,  # to call
+    arguments: tuple,  # of the call
+):  # `dask.distributed.Future` of its result
+    "Hand out one call, which Dask may move to another worker. Source: ours."
+    import dask
+
+    place = dict(workers=first, allow_other_workers=first is not None)
+    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 GB"}):
+        return client.submit(function, *arguments, pure=False, retries=TRIES - 1, **place)
+
+# %% ../nbs/08_cluster.ipynb #code-tasks-under-way
 class TasksUnderWay:
     "Calls of a function that workers are busy with, and those that still wait. Source: ours."
 
@@ -145,15 +159,7 @@ class TasksUnderWay:
         for number, arguments in islice(self.waiting, max(room, 0)):
             first = next(newcomers, None)
             self.met.add(first)
-            self.numbers[self.offer(arguments, first)] = number
-
-    def offer(self, arguments: tuple, first: str | None):  # a worker's address, or None for any
-        "One call, which Dask may move to another worker. The future of its result."
-        import dask
-
-        place = dict(workers=first, allow_other_workers=first is not None)
-        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 GB"}):
-            return self.client.submit(self.function, *arguments, pure=False, retries=TRIES - 1, **place)
+            self.numbers[offer(self.client, first, self.function, arguments)] = number
 
     def ended(self) -> list:  # futures
         "Those that have ended, once there are any or it is time to look for new workers."

@@ -290,7 +290,7 @@ def reproduce(
     echo(f"report: {report}")
     return not bad
 
-
+# %% ../nbs/15_reproduce.ipynb #code-line-of
 def line_of(task: Task) -> str:
     "What a task is at, in a line. Source: ours."
     took = f" {task.seconds:6.1f} s" if task.state == "done" else ""
