@@ -39,15 +39,17 @@ def read_all(
     "Tensors, data sets and loaders alike, as tensors. Source: ours."
     if isinstance(images, Tensor): return images, labels
     if not isinstance(images, (Dataset, DataLoader)): check_images(images)
-    if labels is not None: raise ValueError("labels must be None with a Dataset or DataLoader, which yields (image, label) itself.")
+    if labels is not None:
+        raise ValueError("labels must be None with a Dataset or DataLoader, which yields (image, label) itself.")
     loader = images if isinstance(images, DataLoader) else DataLoader(images, batch_size)
     parts, targets, bytes_read = [], [], 0
     for x, y in loader:
         check_images(x)
         bytes_read += x.nbytes
         if bytes_read > free_memory(torch.device("cpu")) / 3:
-            raise ValueError(f"images must fit into a third of the free memory; {sum(map(len, parts)) + len(x)} of them do not. "
-                             "Pass a torch.utils.data.Subset of them.")
+            so_many = sum(map(len, parts)) + len(x)
+            raise ValueError(f"images must fit into a third of the free memory; {so_many} of them do not. Pass a "
+                             "torch.utils.data.Subset of them.")
         parts.append(x)
         targets.append(torch.as_tensor(y))
     if not parts: raise ValueError("images must hold at least one image; the data set or loader is empty.")
@@ -66,8 +68,8 @@ def sampled(
     most = int(MOST_BYTES / (4 * numbers))
     if len(owner) <= most: return torch.arange(len(owner))
     rows = torch.randperm(len(owner), generator=torch.Generator().manual_seed(seed))[:most].sort().values
-    warnings.warn(f"slopes of {len(owner)} images would take {4e-9 * numbers * len(owner):.0f} GB; the mask is learned of {most} "
-                  "of them, drawn at random. Pass fewer images, or a form of fewer numbers.", stacklevel=4)
+    warnings.warn(f"slopes of {len(owner)} images would take {4e-9 * numbers * len(owner):.0f} GB; the mask is learned "
+                  f"of {most} of them, drawn at random. Pass fewer images, or a form of fewer numbers.", stacklevel=4)
     return rows
 
 # %% ../nbs/15_dataset_mask.ipynb #code-learn-shared
@@ -102,8 +104,8 @@ def learn_shared(
 # %% ../nbs/15_dataset_mask.ipynb #code-starts
 def starts_of(settings: DatasetMaskSettings) -> list[DatasetMaskSettings]:
     "Settings of each start: the first as asked, the others random by seeds of their own. Source: ours."
-    others = [settings.model_copy(update=dict(initial="random", seed=settings.seed + i)) for i in range(1, settings.starts)]
-    return [settings, *others]
+    later = [dict(initial="random", seed=settings.seed + start) for start in range(1, settings.starts)]
+    return [settings, *(settings.model_copy(update=changes) for changes in later)]
 
 
 def repeated(source: Source, starts: int, n: int) -> Source:
@@ -164,7 +166,7 @@ def learn_dataset_mask(
     tell_uncounted(masks)
     return masks
 
-
+# %% ../nbs/15_dataset_mask.ipynb #code-learn-class-masks
 def learn_class_masks(
     model: Callable,  # as for `learn_dataset_mask`, like all others
     images: Tensor | Dataset | DataLoader,
@@ -188,8 +190,9 @@ def learn_class_masks(
     check_images(images)
     check_labels(labels, len(images))
     owner = labels.unique(return_inverse=True)[1]
-    return learn_owned(model, images, labels, owner.cpu(), chosen, (basis, form, part, goal, loss), batch_size, output_fn,
-                       progress, "class masks")
+    parts = basis, form, part, goal, loss
+    owner = owner.cpu()
+    return learn_owned(model, images, labels, owner, chosen, parts, batch_size, output_fn, progress, "class mask")
 
 # %% ../nbs/15_dataset_mask.ipynb #code-learn-owned
 def learn_owned(
@@ -209,7 +212,8 @@ def learn_owned(
     check_batch_size(batch_size)
     made = parts_of(tuple(images.shape[2:]), *parts)
     if made.loss is cross_entropy and isinstance(made.goal, Keep):
-        if targets is None: raise ValueError(f"labels must be given with a tensor of images, whole numbers of shape ({len(images)},).")
+        if targets is None: raise ValueError("labels must be given with a tensor of images, whole numbers of shape "
+                                             f"({len(images)},).")
         check_labels(targets, len(images))
     with tqdm(desc=f"{name}, passes", disable=not progress) as bar:
         return learn_shared(model, images, targets, owner, settings, made, batch_size, output_fn, bar)
@@ -218,5 +222,5 @@ def learn_owned(
 def tell_uncounted(masks: MaskSet) -> None:
     "Warn of a mask that never kept what the authors ask of it. Source: the authors' code."
     if masks.settings["schedule"] == "authors" and not masks.converged[0]:
-        warnings.warn("the mask did not settle at 99 % of the clean accuracy; converged is False. Raise epochs, or lower weight.",
-                      stacklevel=3)
+        warnings.warn("the mask did not settle at 99 % of the clean accuracy; converged is False. Raise epochs, or "
+                      "lower weight.", stacklevel=3)

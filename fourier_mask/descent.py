@@ -143,7 +143,7 @@ class State:
         "All rows of several."
         return cls(*(torch.cat([getattr(state, field.name) for state in states]) for field in fields(cls)))
 
-
+# %% ../nbs/10_descent.ipynb #code-pass
 @dataclass(frozen=True)
 class Pass:
     "What a pass has told of the masks at work. Source: ours."

@@ -117,7 +117,7 @@ class Layout(nn.Module):
     ) -> Float[Tensor, "n"]:  # ‖M‖ₚ / ‖1‖ₚ, in [0, 1]
         "Size of each mask over the full plane, as a share of the mask of ones. Source: second term of Eq. 2."
         share = self.share.to(theta.dtype)
-        values = torch.where(theta < 0, -theta, theta)  # abs, whose slope at 0 is that to the right: 0 is where masks rest
+        values = torch.where(theta < 0, -theta, theta)  # `abs` has slope 0 at 0, where masks rest
         if p == 1: return (values * share).sum(-1).mean(1)
         largest = values.detach().amax((1, 2))
         scaled = values / largest.clamp(min=torch.finfo(theta.dtype).tiny)[:, None, None]

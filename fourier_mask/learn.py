@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MOST_IMAGES', 'LOOK', 'check_images', 'check_labels', 'check_answers', 'Parts', 'parts_of', 'pace_of', 'finished',
-           'shared', 'learn_image_masks', 'learn_part', 'learn_batch', 'problem_of', 'start_of', 'check_batch_size',
-           'saved_bytes', 'find_batch_size', 'MaskBar', 'mask_bar', 'tell_halved', 'tell_unsettled']
+           'kept', 'shared', 'learn_image_masks', 'learn_part', 'learn_batch', 'problem_of', 'start_of',
+           'check_batch_size', 'saved_bytes', 'find_batch_size', 'MaskBar', 'mask_bar', 'tell_halved', 'tell_unsettled']
 
 # %% ../nbs/14_learn.ipynb #code-imports
 import warnings
@@ -36,7 +36,8 @@ def check_images(
         raise TypeError("images must be a tensor of shape (b, c, h, w), or for a data set a Dataset or DataLoader; got "
                         f"{type(images).__name__}.")
     if not images.is_floating_point():
-        raise TypeError(f"images must be floating point; got {images.dtype}. Scale bytes to [0, 1]: images.float() / 255.")
+        raise TypeError(f"images must be floating point; got {images.dtype}. Scale bytes to [0, 1]: "
+                        "images.float() / 255.")
     if images.ndim not in (3, 4, 5) or 0 in images.shape:
         raise ValueError(f"images must have shape (b, c, h, w) with nothing empty, signals (b, c, n) and volumes "
                          f"(b, c, d, h, w); got {tuple(images.shape)}.")
@@ -55,7 +56,7 @@ def check_labels(
     if not whole or shape != (n,):
         raise ValueError(f"labels must be whole numbers of shape ({n},), one for each image; got {kind} {shape}.")
 
-
+# %% ../nbs/14_learn.ipynb #code-check-answers
 def check_answers(
     source: Source,  # with the network's answers
     loss: Loss,  # that compares them
@@ -74,8 +75,8 @@ def check_answers(
     if not 0 <= target < clean.shape[1]:
         raise ValueError(f"target must lie in 0 … {clean.shape[1] - 1}, the model's classes; got {target!r}.")
     named = int((classes_of(clean) == target).sum())
-    if named: raise ValueError(f"target {target} is what the network says already of {named} of {len(clean)} images. Leave "
-                               "them out, or name another class.")
+    if named: raise ValueError(f"target {target} is what the network says already of {named} of {len(clean)} images. "
+                               "Leave them out, or name another class.")
 
 # %% ../nbs/14_learn.ipynb #code-parts
 @dataclass(frozen=True)
@@ -144,7 +145,12 @@ def finished(
         prediction_kept=mean(same), reached=mean(problem.goal.met(out, source.clean).to(residual)),
         labels=shared(source.targets, source.owner, n), predictions=shared(said, source.owner, n, len(source) == n),
     )
-    return {name: (value.float() if value.is_floating_point() else value).detach().cpu() for name, value in result.items()}
+    return {name: kept(value) for name, value in result.items()}
+
+
+def kept(value: Tensor) -> Tensor:
+    "As a `MaskSet` holds it: on the processor, float32. Source: ours."
+    return (value.float() if value.is_floating_point() else value).detach().cpu()
 
 
 def shared(
@@ -226,7 +232,7 @@ def learn_part(
     told = settings.model_dump() | parts.settings | dict(learner="image", batch_size=size)
     return MaskSet(**fields, settings=told, held=held_of(parts.basis, parts.part))
 
-
+# %% ../nbs/14_learn.ipynb #code-learn-batch
 def learn_batch(
     network: Network,  # from `prepared`
     images: Float[Tensor, "b c *space"],
@@ -350,9 +356,9 @@ def tell_unsettled(masks: MaskSet) -> None:
     "Warn once of masks that did not settle, and of goals that were not reached. Source: ours."
     unsettled, lost = int((~masks.converged).sum()), int((~masks.objective.isfinite()).sum())
     if unsettled:
-        warnings.warn(f"{unsettled} of {len(masks)} masks had not settled when their steps were used up (converged is False). "
-                      "Raise steps or tolerance." + f" {lost} of them have no finite objective: the network's answer to the "
-                      "image leaves the range of numbers." * bool(lost), stacklevel=3)
+        warnings.warn(f"{unsettled} of {len(masks)} masks had not settled when their steps were used up (converged is "
+                      f"False). Raise steps or tolerance." + f" {lost} of them have no finite objective: the network's "
+                      "answer to the image leaves the range of numbers." * bool(lost), stacklevel=3)
     missed = int((masks.reached < 1).sum()) if masks.settings["goal"]["name"] == "Change" else 0
-    if missed: warnings.warn(f"{missed} of {len(masks)} masks do not reach their goal (reached is below 1): the best that was "
-                             "found is returned. Lower weight, or choose another target.", stacklevel=3)
+    if missed: warnings.warn(f"{missed} of {len(masks)} masks do not reach their goal (reached is below 1): the best "
+                             "that was found is returned. Lower weight, or choose another target.", stacklevel=3)

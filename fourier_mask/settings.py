@@ -51,7 +51,8 @@ def checked(
         name = ".".join(map(str, first["loc"]))
         meaning = kind.model_fields[name].description if name in kind.model_fields else ""
         wanted = first["msg"].removeprefix("Value error, ").lower()
-        raise ValueError(f"{name} = {first['input']!r} is not allowed: {wanted}." + f" It is {meaning}." * bool(meaning)) from None
+        told = f"{name} = {first['input']!r} is not allowed: {wanted}."
+        raise ValueError(told + f" It is {meaning}." * bool(meaning)) from None
 
 # %% ../nbs/13_settings.ipynb #code-mask-settings
 class MaskSettings(Settings):
@@ -59,13 +60,13 @@ class MaskSettings(Settings):
 
     weight: Number = Field(ge=0, description="λ of Eq. 2")
     p: Number = Field(1.0, ge=1, description="order of the mask's norm")
-    schedule: Literal["fast", "authors"] = Field("fast", description="how they are learned: solved steps, or the authors' own")
+    schedule: Literal["fast", "authors"] = Field("fast", description="solved steps, or the authors' own schedule")
     steps: Whole | None = Field(None, ge=1, description="passes of an image, at most; the schedule's own if not given")
     tolerance: Number | None = Field(None, ge=0, description="what does not pay; the schedule's own if not given")
     channels: Whole = Field(1, ge=1, description="1 for one mask over all channels of an image, or their number")
     initial: Literal["ones", "random"] = Field("ones", description="where masks start; later starts are random")
     starts: Whole = Field(1, ge=1, description="masks that are learned of the same images, each from its own start")
-    seed: Whole = Field(0, ge=0, lt=2**63, description="of random starts, and of the order of the images where it matters")
+    seed: Whole = Field(0, ge=0, lt=2**63, description="of random starts, and of the order of images")
     precision: Literal["float32", "tf32", "bf16"] = Field("float32", description="of the network's passes")
 
 
