@@ -162,5 +162,5 @@ def as_masks(
     theta = sets.to(layout.share)
     unknown = torch.full((len(masks),), torch.nan)
     return replace(masks, masks=layout.full(theta).cpu(), sparsity=layout.norm(theta).cpu(), objective=unknown,
-                   invariance=unknown, converged=certified, prediction_kept=kept, reached=kept, trace={}, source=None,
+                   invariance=unknown, converged=certified, prediction_kept=kept, reached=kept, trace={},
                    settings=dict(masks.settings) | {"learner": "minimal"})
