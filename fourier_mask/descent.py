@@ -59,18 +59,19 @@ def linearised(
     theta: Float[Tensor, "n channels m"],  # masks
     batch_size: int,  # images that pass at once
     fill: bool = True,  # up to a multiple of four
-) -> tuple[Float[Tensor, "b"], Float[Tensor, "b m"]]:  # residuals, and their slopes along all entries of the mask
+) -> tuple[Float[Tensor, "b"], Float[Tensor, "b m"], Bool[Tensor, "b"]]:  # residuals, slopes, whether the goal is met
     "One pass through the network and back. Source: Eq. 2."
-    residuals, slopes = [], []
+    residuals, slopes, met = [], [], []
     for rows in torch.arange(len(source), device=theta.device).split(batch_size):
         filled = in_fours(rows) if fill else rows
         part = source[filled]
         own = theta[part.owner].detach().requires_grad_()
-        residual, _ = problem.residual(part, own)
+        residual, out = problem.residual(part, own)
+        met.append(problem.goal.met(out.detach(), part.clean)[: len(rows)] != 0)
         slope, = torch.autograd.grad(residual.sum(), own)
         residuals.append(residual.detach()[: len(rows)])
         slopes.append(slope.flatten(1)[: len(rows)])
-    return torch.cat(residuals), torch.cat(slopes)
+    return torch.cat(residuals), torch.cat(slopes), torch.cat(met)
 
 
 @torch.no_grad()
@@ -106,6 +107,7 @@ class State:
     theta: Float[Tensor, "n channels m"]  # where they are
     best: Float[Tensor, "n channels m"]  # the best seen
     best_value: Float[Tensor, "n"]  # objective of the best, counted from 1
+    best_met: Bool[Tensor, "n"]  # whether the best met the goal
     value: Float[Tensor, "n"]  # objective where the last step began, counted from 1
     predicted: Float[Tensor, "n"]  # decrease that the last step promised
     radius: Float[Tensor, "n"]  # largest change of an entry
@@ -124,7 +126,7 @@ class State:
         never = torch.zeros(n, dtype=torch.bool, device=theta.device)
         none = torch.zeros(n, dtype=torch.long, device=theta.device)
         far, zero = new((n,), math.inf), torch.zeros_like(theta)
-        return cls(theta, theta, best_value=far, value=far, predicted=far, radius=new((n,), radius),
+        return cls(theta, theta, best_value=far, best_met=never, value=far, predicted=far, radius=new((n,), radius),
                    terms=new((n, 2), math.inf), first=zero, second=zero, quiet=none, steps=none,
                    done=never, settled=never)
 
@@ -150,6 +152,7 @@ class Pass:
 
     invariance: Float[Tensor, "n"]  # mean cost of the residuals, from 0
     size: Float[Tensor, "n"]  # ‖M‖ₚ / ‖1‖ₚ
+    met: Bool[Tensor, "n"]  # whether the goal is met, of masks of one image; True of those of many
     residual: Float[Tensor, "b"]  # of the images
     slopes: Float[Tensor, "b m"]  # of the residuals
     owner: Int[Tensor, "b"]  # mask of each image, as a row of the state
@@ -182,9 +185,10 @@ class Newton:
     def step(self, problem: Problem, state: State, told: Pass, number: int, total: int) -> State:
         "Judge the last step, then take the next."
         value = told.value(problem.weight)
-        better = value < state.best_value
+        better = (told.met & ~state.best_met) | ((told.met == state.best_met) & (value < state.best_value))
         best = torch.where(better[:, None, None], state.theta, state.best)
         best_value = torch.where(better, value, state.best_value)
+        best_met = torch.where(better, told.met, state.best_met)
         radius = self.radius_after((state.value - value) / state.predicted.clamp(min=1e-30), state.radius)
         theta = state.theta.flatten(1)
         step = solved(told, theta, radius)
@@ -195,8 +199,8 @@ class Newton:
         settled = (quiet >= self.patience) & ~lost
         stay = (state.done | lost | settled)[:, None, None]
         moved = torch.where(stay, state.theta, (theta + step).clamp(0, 1).view_as(state.theta))
-        return replace(state, theta=moved, best=best, best_value=best_value, value=value, predicted=predicted,
-                       radius=radius, quiet=quiet, steps=torch.where(state.done, state.steps, number),
+        return replace(state, theta=moved, best=best, best_value=best_value, best_met=best_met, value=value,
+                       predicted=predicted, radius=radius, quiet=quiet, steps=torch.where(state.done, state.steps, number),
                        done=state.done | lost | settled, settled=torch.where(state.done, state.settled, settled))
 
     def radius_after(self, kept: Float[Tensor, "n"], radius: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
@@ -337,14 +341,15 @@ class AtWork:
     ) -> tuple[Pass, Float[Tensor, "i m"]]:  # what was told, and the average of the slopes
         "One pass, with the penalty beside it."
         source = self.source if visits is None else self.source[visits]
-        residual, slopes = linearised(problem, source, self.state.theta, batch_size, fill)
+        residual, slopes, met = linearised(problem, source, self.state.theta, batch_size, fill)
         if before is not None and memory: slopes = memory * before + (1 - memory) * slopes
         theta = self.state.theta.detach().requires_grad_()
         size = problem.layout.norm(theta, problem.p)
         pull, = torch.autograd.grad(size.sum(), theta)
         spent = cost(residual)
         invariance = spent if self.single else mean_by_owner(spent, source.owner, len(self.state))
-        told = Pass(invariance, size.detach(), residual, slopes, source.owner, self.single,
+        met = met if self.single else torch.ones_like(self.state.done)
+        told = Pass(invariance, size.detach(), met, residual, slopes, source.owner, self.single,
                     problem.weight * pull.flatten(1))
         return told, slopes
 

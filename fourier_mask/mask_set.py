@@ -28,7 +28,7 @@ from torch import Tensor
 
 from .basis import Basis
 from .mask import check_fits, complement
-from .part import KINDS, Part, built, held_of
+from .part import Part, built, held_of
 from .spectrum import mirror
 
 # %% ../nbs/11_mask_set.ipynb #code-per-mask
