@@ -200,7 +200,8 @@ class Newton:
         stay = (state.done | lost | settled)[:, None, None]
         moved = torch.where(stay, state.theta, (theta + step).clamp(0, 1).view_as(state.theta))
         return replace(state, theta=moved, best=best, best_value=best_value, best_met=best_met, value=value,
-                       predicted=predicted, radius=radius, quiet=quiet, steps=torch.where(state.done, state.steps, number),
+                       predicted=predicted, radius=radius, quiet=quiet,
+                       steps=torch.where(state.done, state.steps, number),
                        done=state.done | lost | settled, settled=torch.where(state.done, state.settled, settled))
 
     def radius_after(self, kept: Float[Tensor, "n"], radius: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
