@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from .authors import AUTHORS_IMAGE
 from .basis import Basis
-from .descent import AUTHORS_IMAGE, descend
+from .descent import descend
 from .device import computing
 from .form import Form
 from .goal import Goal, Loss
