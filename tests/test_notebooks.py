@@ -38,16 +38,21 @@ def test_the_package_is_what_the_notebooks_export(tmp_path):
 
 
 def test_the_readme_is_what_its_notebook_makes():
-    result = subprocess.run([sys.executable, "tools/pages.py", "--check"], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "tools/pages.py", "--check"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, "README.md differs from nbs/index.ipynb: run make notebooks\n" + result.stderr[-2000:]
 
 
+def git(*words):
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
 def test_the_readmes_table_is_the_committed_gallerys():
-    paths = subprocess.run(["git", "ls-files", "figures/quick/*/metrics.json"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    paths = git("ls-files", "figures/quick/*/metrics.json").split()
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(paths) == len(load_manifest())
     for path in paths:
-        committed = json.loads(subprocess.run(["git", "show", f"HEAD:{path}"], cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+        committed = json.loads(git("show", f"HEAD:{path}"))
         for value in committed["values"]:
             if not value["verdict"]: continue
             row = rf"\| {committed['item']} \| {re.escape(value['name'])} \| .*{re.escape(number(value['value']))}.* "
@@ -57,14 +62,16 @@ def test_the_readmes_table_is_the_committed_gallerys():
 @pytest.mark.parametrize("path", PAPER, ids=lambda p: p.stem)
 def test_paper_notebooks_have_one_form(path):
     cells = nbformat.read(path, 4).cells
-    headings = [line[3:] for c in cells if c.cell_type == "markdown" for line in c.source.splitlines() if line.startswith("## ")]
+    prose = "\n".join(c.source for c in cells if c.cell_type == "markdown")
+    headings = [line[3:] for line in prose.splitlines() if line.startswith("## ")]
     result = "Table" if path.stem.startswith("tab") else "Figure"
     assert headings == ["Claim", "Parameters", "Inputs", "Compute", result, "Check", "Record"]
     assert len(code(path)) <= 12 and sum(len(lines(c)) for c in code(path)) <= 120
     assert all(not c.outputs and c.execution_count is None for c in code(path))
     for cell in code(path):
         for node in ast.walk(ast.parse(cell.source)):
-            if isinstance(node, ast.FunctionDef): assert node.end_lineno - node.lineno < 5, f"{node.name} belongs in the library"
+            if not isinstance(node, ast.FunctionDef): continue
+            assert node.end_lineno - node.lineno < 5, f"{node.name} belongs in the library"
 
 
 @pytest.mark.parametrize("path", PAPER, ids=lambda p: p.stem)
@@ -77,7 +84,7 @@ def test_parameters_are_explained_literals_with_types(path):
 def test_manifest_and_folder_agree():
     manifest = load_manifest()
     assert {item.notebook for item in manifest.values()} == {p.name for p in PAPER}
-    assert all(p.stem == f"{item.name}_{p.stem.removeprefix(item.name + '_')}" for item in manifest.values() for p in [item.path])
+    for name, item in manifest.items(): assert item.path.stem.startswith(f"{name}_")
     assert {p.stem for p in (ROOT / "paper" / "expected").glob("*.json")} == manifest.keys()
 
 
@@ -120,7 +127,8 @@ def test_what_counts_statements_can_count():
 def test_links_between_pages_lead_somewhere(path):
     for cell in nbformat.read(path, 4).cells:
         if cell.cell_type != "markdown": continue
-        for target in re.findall(r"\]\(([^)#:]+\.ipynb)\)", cell.source): assert (path.parent / target).is_file(), target
+        for target in re.findall(r"\]\(([^)#:]+\.ipynb)\)", cell.source):
+            assert (path.parent / target).is_file(), target
 
 
 def test_pages_import_from_pages_above_only():
