@@ -40,7 +40,7 @@ def test_the_package_is_what_the_notebooks_export(tmp_path):
 def test_the_readme_is_what_its_notebook_makes():
     command = [sys.executable, "tools/pages.py", "--check"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, "README.md differs from nbs/index.ipynb: run make notebooks\n" + result.stderr[-2000:]
+    assert result.returncode == 0, "README.md differs from nbs/index.ipynb: run make notebooks\n" + result.stderr[-900:]
 
 
 def git(*words):
