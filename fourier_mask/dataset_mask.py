@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
+from .authors import AUTHORS_DATASET, Adam
 from .basis import Basis
-from .descent import AUTHORS_DATASET, Adam, Newton, Problem, State, descend
+from .descent import Newton, Problem, State, descend
 from .device import computing, free_memory
 from .form import Form
 from .goal import Goal, Keep, Loss, cross_entropy

@@ -18,15 +18,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .authors import AUTHORS_IMAGE, Adam
 from .basis import Basis, basis_from
-from .descent import AUTHORS_IMAGE, Adam, Newton, Problem, State, descend, mean_by_owner, measured
-from .device import computing, device_of, free_memory
+from .descent import Newton, Problem, State, descend, mean_by_owner, measured
+from .device import computing, free_memory
 from .form import FORMS, Form, Layout
 from .goal import Change, Goal, Keep, Loss, classes_of, cost, goal_from, loss_from, squared_error
 from .mask_set import MaskSet, held_of
 from .part import Part, part_from
 from .prepare import Network, Source, prepared, source_of
-from .settings import DatasetMaskSettings, ImageMaskSettings, MaskSettings, checked
+from .settings import ImageMaskSettings, MaskSettings, checked
 
 # %% ../nbs/14_learn.ipynb #code-check-images
 def check_images(

@@ -20,7 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .basis import Basis, check_basis
 from .device import device_of, free_memory, frozen
-from .goal import Goal, Loss, classes_of
+from .goal import classes_of
 from .models import Normalized
 
 # %% ../nbs/08_prepare.ipynb #code-split
