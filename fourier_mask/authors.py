@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .descent import AtWork, Pace, Pass, Problem, State, measured
-from .goal import cost_slope
+from .goal import classes_of, cost_slope
 from .prepare import Source
 
 # %% ../nbs/11_authors.ipynb #code-one-cycle
@@ -26,23 +26,24 @@ def one_cycle(
     betas: tuple[float, float] = (0.95, 0.85),  # β₁ at the ends, and at the peak
 ) -> tuple[float, float]:  # rate and β₁
     "Up for a tenth of the way, then down to zero, both along a cosine; β₁ against it. Source: Section 2.2; Smith 2017."
-    part, rise = step / steps, 0.1
-    if part < rise: height = 0.5 - 0.5 * math.cos(math.pi * part / rise)
-    else: height = 0.5 + 0.5 * math.cos(math.pi * (part - rise) / (1 - rise))
-    rate = max_lr * (0.04 + 0.96 * height) if part < rise else max_lr * height
-    return rate, betas[0] + (betas[1] - betas[0]) * height
+    done, rise = step - 1, 0.1 * steps - 1  # as torch's OneCycleLR counts them
+    if done < rise: height = 0.5 - 0.5 * math.cos(math.pi * done / rise)
+    else: height = 0.5 + 0.5 * math.cos(math.pi * (done - rise) / (steps - 1 - rise))
+    lowest = 0.04 if done < rise else 4e-6
+    return max_lr * (lowest + (1 - lowest) * height), betas[0] + (betas[1] - betas[0]) * height
 
 # %% ../nbs/11_authors.ipynb #code-share
 @lru_cache(maxsize=2)
 def order_of(seed: int, epoch: int, b: int) -> Int[Tensor, "b"]:
     "In which order images are seen in an epoch. Source: ours."
-    return torch.randperm(b, generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
+    return torch.randperm(b, generator=torch.Generator().manual_seed((seed * 100_003 + epoch) % 2**63))
 
 
 def accuracy_share(problem: Problem, source: Source, theta: Float[Tensor, "n channels m"]) -> float:
     "Accuracy with masks over accuracy without; inf if the latter alone is zero. Source: the authors' code."
     _, out = measured(problem, source, theta, 64)
-    right, clean = ((each.argmax(1) == source.targets).sum().item() for each in (out, source.clean))
+    if classes_of(out) is None: return math.nan  # outputs that name no class: no mask counts less than another
+    right, clean = ((classes_of(each) == source.targets).sum().item() for each in (out, source.clean))
     return right / clean if clean else (math.inf if right else 1.0)
 
 # %% ../nbs/11_authors.ipynb #code-adam
@@ -91,7 +92,7 @@ class Adam(Pace):
         changed = (terms - state.terms).abs()[:, watch]
         quiet = torch.where((changed <= allowed).all(1), state.quiet + 1, 0)
         still = (quiet >= self.patience) & ~state.done
-        counts = not self.keep or accuracy_share(problem, work.source, state.theta) >= self.keep
+        counts = not self.keep or not accuracy_share(problem, work.source, state.theta) < self.keep
         best = state.theta if counts else state.best
         value = torch.zeros_like(state.best_value) if counts else state.best_value
         return replace(state, terms=terms, quiet=quiet, best=best, best_value=value, done=state.done | still,

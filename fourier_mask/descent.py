@@ -46,7 +46,7 @@ class Problem:
 # %% ../nbs/10_descent.ipynb #code-linearised
 def in_fours(
     rows: Int[Tensor, "r"],  # of images or masks
-) -> Int[Tensor, "s"]:  # the same, and the first again until there are a multiple of four; a single one stays alone
+) -> Int[Tensor, "s"]:  # the same, and the first again until there are a multiple of four
     "Fill a batch up, so that rounding does not depend on what else is in it. Source: ours."
     return torch.cat([rows, rows[:1].expand(-len(rows) % 4)])
 
@@ -60,6 +60,7 @@ def linearised(
 ) -> tuple[Float[Tensor, "b"], Float[Tensor, "b m"], Bool[Tensor, "b"]]:  # residuals, slopes, whether the goal is met
     "One pass through the network and back. Source: Eq. 2."
     residuals, slopes, met = [], [], []
+    batch_size += -batch_size % 4 if fill else 0
     for rows in torch.arange(len(source), device=theta.device).split(batch_size):
         filled = in_fours(rows) if fill else rows
         part = source[filled]
@@ -317,7 +318,7 @@ def descend(
         trace.append(torch.full((n, 2), math.nan, dtype=theta.dtype, device=theta.device))
         trace[-1][work.rows] = torch.stack(seen).mean(0)
         work, seen = replace(work, state=pace.judged(problem, work, trace[-1][work.rows])), []
-        if number // period % look: continue
+        if number // period % look and number < pace.steps * period: continue
         left = work.state.done[: work.distinct]
         tell(work.state[left.nonzero().flatten()])
         if not left.any(): continue
