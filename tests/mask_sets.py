@@ -3,7 +3,7 @@ import torch
 
 from fourier_mask.basis import RealFourier
 from fourier_mask.mask_set import MaskSet
-from fourier_mask.part import held_of
+from fourier_mask.part import Filter, held_of
 from fourier_mask.spectrum import mirror
 
 ROTATED = torch.Generator().manual_seed(5)  # of orthonormal matrices
@@ -16,11 +16,9 @@ def random_set(n=2, channels=1, size=(6, 5), seed=0, basis=None, part=None, sett
     if basis is None or type(basis) is RealFourier: masks = (masks + mirror(masks, axes)) / 2
     values, rows = torch.rand(n, generator=generator), torch.arange(n)
     settings = {"weight": 0.2, "p": 1} if settings is None else settings
-    if basis is not None: settings = settings | {"basis": basis.settings}
+    held = {}
+    if basis is not None:
+        settings, held = settings | {"basis": basis.settings}, held_of(basis, part or Filter())
     if part is not None: settings = settings | {"part": part.settings}
-    held = held_of(basis, part) if basis is not None and part is not None else {} if basis is None else held_of_basis(basis)
     trace = {"sparsity": torch.linspace(1, 0.5, 4)}
     return MaskSet(masks, rows, values, values, values, rows, values > 0.5, values, settings, trace, held=held)
-
-
-def held_of_basis(basis): return {f"basis/{name}": value for name, value in basis.held.items()}

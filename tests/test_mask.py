@@ -226,13 +226,16 @@ def test_numbers_of_the_same_kind_are_kept_in_one_width():
 
 @pytest.mark.usefixtures("annotations_off")
 @pytest.mark.parametrize(("change", "message"), [
-    (dict(masks=[[1.0]]), "masks must be a tensor"), (dict(masks=torch.ones(2, 1, 6, 5).long()), "masks must be a tensor"),
+    (dict(masks=[[1.0]]), "masks must be a tensor"),
+    (dict(masks=torch.ones(2, 1, 6, 5).long()), "masks must be a tensor"),
     (dict(masks=torch.ones(6, 5)), "must have shape"), (dict(masks=torch.ones(2, 1, 6, 5) * 1.1), "lie in"),
     (dict(masks=torch.full((2, 1, 6, 5), torch.nan)), "lie in"), (dict(settings={"f": print}), "JSON can hold"),
-    (dict(settings={"tolerance": float("inf")}), "JSON can hold"), (dict(settings={"basis": "cosine"}), "basis.settings"),
+    (dict(settings={"tolerance": float("inf")}), "JSON can hold"),
+    (dict(settings={"basis": "cosine"}), "basis.settings"),
     (dict(settings={"basis": {"name": "RealFourier", "space": [5, 6]}}), "of the size that settings"),
     (dict(trace={"sparsity": [1.0]}), "must be a tensor"), (dict(trace={"a/b": torch.ones(2)}), "names that match"),
-    (dict(trace={"a": torch.ones(2), "b": torch.ones(3)}), "one length"), (dict(trace={"a": torch.ones(2, 2)}), "vectors"),
+    (dict(trace={"a": torch.ones(2), "b": torch.ones(3)}), "one length"),
+    (dict(trace={"a": torch.ones(2, 2)}), "vectors"),
     (dict(held={"matrix": torch.eye(2)}), "names that match"), (dict(held={"basis/matrix": 1}), "must be a tensor"),
 ])
 def test_what_is_not_a_set_is_refused(change, message):
@@ -240,7 +243,8 @@ def test_what_is_not_a_set_is_refused(change, message):
 
 
 def test_settings_are_plain_values_of_their_own():
-    given = {"weight": np.float32(0.25), "sizes": (np.int64(1), 2), "one": torch.tensor(3), "nested": {"b": np.bool_(True)}}
+    given = {"weight": np.float32(0.25), "sizes": (np.int64(1), 2), "one": torch.tensor(3)}
+    given["nested"] = {"b": np.bool_(True)}
     masks = random_set(settings=given)
     assert masks.settings == {"weight": 0.25, "sizes": [1, 2], "one": 3, "nested": {"b": True}}
     assert json.loads(json.dumps(masks.settings)) == masks.settings
@@ -307,7 +311,8 @@ def test_repr_tells_what_to_know_before_trusting_a_number():
     assert "unsettled=2" in repr(replace(masks, converged=~masks.converged))
     reached = torch.tensor([0.5, torch.nan])
     missed = replace(masks, reached=reached, settings={"goal": Change().settings})
-    assert missed.unreached.tolist() == [True, False] and "goal=Change" in repr(missed) and "unreached=1" in repr(missed)
+    assert missed.unreached.tolist() == [True, False]
+    assert "goal=Change" in repr(missed) and "unreached=1" in repr(missed)
     kept = replace(masks, reached=reached, settings={"goal": Keep().settings})
     assert not kept.unreached.any() and "unreached" not in repr(kept)
     assert "basis=Cosine" in repr(random_set(basis=Cosine((6, 5))))
