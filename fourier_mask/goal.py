@@ -63,7 +63,7 @@ def squared_error(out, clean, y):
     if target.numel() != out.numel():
         raise ValueError(f"labels must be of the outputs' shape {tuple(out.shape)} for squared_error; got "
                          f"{tuple(target.shape)}. Leave them out to compare with the clean outputs.")
-    return (out - target.reshape(out.shape)).square().flatten(1).mean(1)
+    return (out - target.reshape(out.shape)).square().reshape(len(out), -1).mean(1)
 
 
 LOSSES: dict[str, Loss] = {
