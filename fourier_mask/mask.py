@@ -70,21 +70,22 @@ def check_fits(
         raise TypeError(f"x must hold real floating-point images; got {x.dtype}. Scale bytes to [0, 1] first.")
     if x.ndim != 2 + len(size) or tuple(x.shape[2:]) != size:
         wanted = ", ".join(map(str, size))
-        raise ValueError(f"x must have shape (b, c, {wanted}); got {tuple(x.shape)}. Build the layer with "
-                         "tuple(x.shape[2:]).")
+        raise ValueError(f"x must have shape (b, c, {wanted}); got {tuple(x.shape)}. Take masks "
+                         "of tuple(x.shape[2:]).")
     if channels not in (1, x.shape[1]):
-        raise ValueError(f"x must have {channels} channels, as the masks do; got {x.shape[1]}. Build the layer with "
-                         f"channels=1 or {x.shape[1]}.")
+        raise ValueError(f"x must have {channels} channels, as the masks do; got {x.shape[1]}. Take masks "
+                         f"of 1 or {x.shape[1]} channels.")
     if n not in (1, x.shape[0]):
-        raise ValueError(f"x must be a batch of {n} images, one for each mask; got {x.shape[0]}. Build the layer with "
-                         f"n=1 or n={x.shape[0]}.")
+        raise ValueError(f"x must be a batch of {n} images, one for each mask; got {x.shape[0]}. Take "
+                         f"one mask, or {x.shape[0]}.")
 
 # %% ../nbs/04_mask.ipynb #code-complement
 def complement(
-    mask: Float[Tensor, "*n h w"],  # in [0, 1]
+    mask: Float[Tensor, "*n"],  # in [0, 1]
     *,
     binary: bool = True,  # the authors' complement; False for 1 − mask
     tolerance: float = 1e-8,  # an entry above this counts as kept
-) -> Float[Tensor, "*n h w"]:  # a new tensor in [0, 1]
+) -> Float[Tensor, "*n"]:  # a new tensor in [0, 1]
     "The mask of what a mask removes. Source: Section 3.2."
+    if not ((mask >= 0) & (mask <= 1)).all(): raise ValueError("mask must be finite and lie in [0, 1]. Clamp it first.")
     return (mask <= tolerance).to(mask.dtype) if binary else 1 - mask
