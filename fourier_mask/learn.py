@@ -195,9 +195,9 @@ def learn_image_masks(
 
         masks = learn_on_workers(client, model, images, labels, chosen, parts, batch_size, output_fn, progress)
     else:
-        index = torch.arange(len(images))
+        index, alone = torch.arange(len(images)), len(images) == 1
         with mask_bar(len(images), progress) as bar:
-            masks = learn_part(model, images, labels, index, chosen, parts, batch_size, output_fn, bar)
+            masks = learn_part(model, images, labels, index, chosen, parts, batch_size, output_fn, bar, alone)
     tell_unsettled(masks)
     return masks
 
@@ -212,6 +212,7 @@ def learn_part(
     batch_size: int | None,  # None for what fits
     output_fn: Callable | None,
     bar: "MaskBar",  # to tell
+    alone: bool = False,  # whether there are no masks but this one, to which it could be compared
 ) -> MaskSet:
     "Learn the masks of some images, batch by batch. Source: Eq. 2."
     size = batch_size or find_batch_size(model, images, settings, parts, output_fn)
@@ -220,7 +221,7 @@ def learn_part(
         while begin < len(images):
             rows, done = slice(begin, begin + size), bar.n
             targets = None if labels is None else labels[rows]
-            try: fields = learn_batch(network, images[rows], targets, settings, parts, size, bar, len(images) == 1)
+            try: fields = learn_batch(network, images[rows], targets, settings, parts, size, bar, alone)
             except torch.OutOfMemoryError:
                 if size == 1: raise
                 if not halved: tell_halved(size)
