@@ -1,1 +1,13 @@
 __version__ = "0.1.0"
+
+from fourier_mask.dataset_mask import learn_class_masks, learn_dataset_mask
+from fourier_mask.learn import learn_image_masks
+from fourier_mask.mask import FourierMask, complement
+from fourier_mask.mask_folder import store_image_masks
+from fourier_mask.mask_set import MaskSet
+from fourier_mask.models import Normalized
+from fourier_mask.shards import open_masks
+from fourier_mask.spectrum import angular_energy, radial_energy
+
+__all__ = ["FourierMask", "MaskSet", "Normalized", "angular_energy", "complement", "learn_class_masks",
+           "learn_dataset_mask", "learn_image_masks", "open_masks", "radial_energy", "store_image_masks"]

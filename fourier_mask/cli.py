@@ -15,11 +15,12 @@ from typing import Annotated
 import typer
 
 from .imagenette import prepare_imagenette5
+from .profiles import refuse, setting_names
 from .record import load_manifest, write_report
 from .reproduce import notebook_parameters
 from .reproduce import reproduce as reproduce_items
 from .store import Store, runs_folder
-from .study import Study, refuse, setting_names
+from .study import Study
 
 app = typer.Typer(help="Fourier masks: which input frequencies does a trained network need?",
                   no_args_is_help=True, add_completion=False)

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['MOST_IMAGES', 'LOOK', 'check_images', 'check_labels', 'check_answers', 'Parts', 'parts_of', 'pace_of', 'finished',
            'kept', 'shared', 'learn_image_masks', 'learn_part', 'learn_batch', 'problem_of', 'start_of',
-           'check_batch_size', 'saved_bytes', 'find_batch_size', 'MaskBar', 'mask_bar', 'tell_halved', 'tell_unsettled']
+           'check_batch_size', 'saved_bytes', 'find_batch_size', 'MaskBar', 'mask_bar', 'tell_halved', 'tell_unsettled',
+           'tell_counts']
 
 # %% ../nbs/14_learn.ipynb #code-imports
 import copy
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -198,9 +199,9 @@ def learn_image_masks(
 
         masks = learn_on_workers(client, model, images, labels, chosen, parts, batch_size, output_fn, progress)
     else:
-        index = torch.arange(len(images))
+        index, alone = torch.arange(len(images)), len(images) == 1
         with mask_bar(len(images), progress) as bar:
-            masks = learn_part(model, images, labels, index, chosen, parts, batch_size, output_fn, bar)
+            masks = learn_part(model, images, labels, index, chosen, parts, batch_size, output_fn, bar, alone)
     tell_unsettled(masks)
     return masks
 
@@ -215,6 +216,7 @@ def learn_part(
     batch_size: int | None,  # None for what fits
     output_fn: Callable | None,
     bar: "MaskBar",  # to tell
+    alone: bool = False,  # whether there are no masks but this one, to which it could be compared
 ) -> MaskSet:
     "Learn the masks of some images, batch by batch. Source: Eq. 2."
     size = batch_size or find_batch_size(model, images, settings, parts, output_fn, labels=labels)
@@ -223,7 +225,7 @@ def learn_part(
         while begin < len(images):
             rows, done = slice(begin, begin + size), (bar.n, bar.size)
             targets = None if labels is None else labels[rows]
-            try: fields = learn_batch(network, images[rows], targets, settings, parts, size, bar, len(images) == 1)
+            try: fields = learn_batch(network, images[rows], targets, settings, parts, size, bar, alone)
             except torch.OutOfMemoryError:
                 if size == 1: raise
                 if not halved: tell_halved(size)
@@ -361,11 +363,21 @@ def tell_halved(size: int) -> None:
 
 def tell_unsettled(masks: MaskSet) -> None:
     "Warn once of masks that did not settle, and of goals that were not reached. Source: ours."
-    unsettled, lost = int((~masks.converged).sum()), int((~masks.objective.isfinite()).sum())
+    tell_counts(masks.converged, masks.objective, masks.reached, masks.settings["goal"]["name"])
+
+
+def tell_counts(
+    converged: Bool[Tensor, "n"],  # these as in a `MaskSet`
+    objective: Float[Tensor, "n"],
+    reached: Float[Tensor, "n"],
+    goal: str,  # name of it
+) -> None:
+    "`tell_unsettled` of a set that need not be in memory. Source: ours."
+    n, unsettled, lost = len(converged), int((~converged).sum()), int((~objective.isfinite()).sum())
     if unsettled:
-        warnings.warn(f"{unsettled} of {len(masks)} masks had not settled when their steps were used up (converged is "
+        warnings.warn(f"{unsettled} of {n} masks had not settled when their steps were used up (converged is "
                       f"False). Raise steps or tolerance." + f" {lost} of them have no finite objective: the network's "
-                      "answer to the image leaves the range of numbers." * bool(lost), stacklevel=3)
-    missed = int((masks.reached < 1).sum()) if masks.settings["goal"]["name"] == "Change" else 0
-    if missed: warnings.warn(f"{missed} of {len(masks)} masks do not reach their goal (reached is below 1): the best "
-                             "that was found is returned. Lower weight, or choose another target.", stacklevel=3)
+                      "answer to the image leaves the range of numbers." * bool(lost), stacklevel=4)
+    missed = int((reached < 1).sum()) if goal == "Change" else 0
+    if missed: warnings.warn(f"{missed} of {n} masks do not reach their goal (reached is below 1): the best "
+                             "that was found is returned. Lower weight, or choose another target.", stacklevel=4)

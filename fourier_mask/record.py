@@ -11,7 +11,6 @@ __all__ = ['VERDICTS', 'STYLE', 'TEMPLATE', 'Item', 'load_manifest', 'Expected',
 import base64
 import json
 import math
-import os
 import subprocess
 import time
 import tomllib
@@ -21,6 +20,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from .device import threads
 from .store import check_folder, project_root, versions, write_json, write_whole
 from .study import ALL, Study
 
@@ -219,7 +219,7 @@ def origin(
         "versions": versions(),
         "commit": commit(),
         "device": str(study.device),
-        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())),
+        "threads": threads(),
         "made_on": study.used,
         "seconds": round(time.monotonic() - began, 2),
     }

@@ -34,7 +34,7 @@ Number = Annotated[float, BeforeValidator(number)]
 class Settings(BaseModel):
     "What a run is made from; refuses unknown names and cannot be changed after it is made. Source: ours."
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
 
 Kind = TypeVar("Kind", bound=Settings)
