@@ -235,11 +235,11 @@ def write_shard(
     if (len(masks), *masks.masks.shape[1:]) != (rows.stop - rows.start, *wanted):
         raise ValueError(f"masks must be those of shard {number} of {path}, {rows.stop - rows.start} of shape "
                          f"{wanted}; got {len(masks)} of {tuple(masks.masks.shape[1:])}. Pass all masks of the shard.")
-    with readable(path):
-        group, sums = zarr.open_group(path, mode="r+"), checksum([*arrays.values(), common_of(dataset), origin])
-        for name, values in arrays.items(): group[name][rows] = values
-        group["origin"][number] = np.frombuffer(origin, "uint8")
-        group["checksum"][number] = np.frombuffer(sums, "uint8")
+    with readable(path): sums = checksum([*arrays.values(), common_of(dataset), origin])
+    group = zarr.open_group(path, mode="r+")  # a full disk is no damage, and says so itself
+    for name, values in arrays.items(): group[name][rows] = values
+    group["origin"][number] = np.frombuffer(origin, "uint8")
+    group["checksum"][number] = np.frombuffer(sums, "uint8")
 
 
 def rows_of_shard(

@@ -158,7 +158,7 @@ def test_a_shard_that_is_half_written_is_missing_and_can_be_written_again(tmp_pa
             done.append(1)
             return plain(self, rows, values)
 
-        with monkeypatch.context() as patch, pytest.raises(ValueError, match="Stop"):
+        with monkeypatch.context() as patch, pytest.raises(Stop):
             patch.setattr(zarr.Array, "__setitem__", setitem)
             write_shard(path, 1, masks[2:])
         assert [state for _, state, _ in read_shards(open_masks(path))] == ["whole", "missing"]
@@ -314,7 +314,7 @@ def test_sets_are_not_replaced_unasked_nor_halfway(tmp_path, monkeypatch):
 
     for overwrite, name in ((True, "masks.zarr"), (False, "other.zarr")):
         calls.clear()
-        with monkeypatch.context() as patch, pytest.raises((OSError, ValueError), match="disk full"):
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
             patch.setattr(zarr.Array, "__setitem__", fail)
             random_set(seed=2).save(tmp_path / name, overwrite=overwrite)
         assert left(tmp_path) == ["masks.zarr"] and same(MaskSet.load(path), random_set(seed=1))
