@@ -112,7 +112,7 @@ class Separable(Basis):
 
     def __init__(
         self,
-        *matrices: Float[Tensor, "n n"],  # for each axis; rows are the functions of the basis
+        *matrices: Tensor,  # (n, n), one for each axis; rows are the functions of the basis
     ):
         space = tuple(len(matrix) for matrix in matrices)
         place = torch.arange(math.prod(space)).reshape(space)

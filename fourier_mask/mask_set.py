@@ -125,7 +125,7 @@ def fields_of(
 
 def number_of_masks(
     name: str,  # in `PER_MASK`
-    value: Tensor | None,  # as the caller gave it
+    value,  # as the caller gave it
     planes: Tensor,  # the masks
 ) -> Tensor:  # one entry for each mask
     "A field of a set, refused unless it has a number of the right kind for each mask. Source: ours."
@@ -159,7 +159,7 @@ def plain(
 
 # %% ../nbs/11_mask_set.ipynb #code-check
 def check_planes(
-    planes: Tensor,  # masks
+    planes,  # masks, as the caller gave them
 ) -> None:
     "Refuse what is not a mask in each entry. Source: ours."
     if not isinstance(planes, Tensor) or not planes.is_floating_point():
@@ -271,9 +271,9 @@ def differences(
     other: Mapping,
     before: str = "",  # of their names
 ) -> dict[str, tuple]:  # by dotted name, what stands in one and in the other; None where nothing does
-    "Where settings differ, in the order of their names. Source: ours."
+    "Where settings differ, the name of a class first. Source: ours."
     found = {}
-    for name in sorted(one.keys() | other.keys()):
+    for name in sorted(one.keys() | other.keys(), key=lambda name: (name != "name", name)):
         here, there = one.get(name), other.get(name)
         if isinstance(here, Mapping) and isinstance(there, Mapping):
             found |= differences(here, there, f"{before}{name}.")

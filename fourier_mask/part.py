@@ -181,5 +181,6 @@ def built(
         names = ", ".join(f"{key}/{each}" for each in wanted)
         raise ValueError(f"held must hold {names} of {key} {name}, by the fingerprint in its settings; got "
                          f"{', '.join(held) or 'nothing'}. Take held_of(basis, part). {remedy}")
-    arguments = {each: value for each, value in settings.items() if each not in ("name", "held")}
-    return KINDS[key][name](**arguments, **tensors)
+    given = {each: value for each, value in settings.items() if each not in ("name", "held")}
+    given = {each: tuple(value) if isinstance(value, list) else value for each, value in given.items()}  # JSON's lists
+    return KINDS[key][name](**given, **tensors)
