@@ -35,7 +35,7 @@ ANGLE_TICKS = ("0", "π/4", "π/2", "3π/4", "π", "5π/4", "3π/2", "7π/4", "2
 
 
 def plot_band_energies(
-    table: pd.DataFrame,  # from `band_energies.band_table`
+    table: pd.DataFrame,  # from `band_energies.band_table`, or `with_starts`: then with whiskers over the starts
     size: tuple[int, int],  # of the masks, pixels
     *,
     reference: str,  # name of the mask that the differences are from, as `band_table` was given it
@@ -51,10 +51,11 @@ def plot_band_energies(
     fig, axes = canvas(1 + len(others), 2, (4.4, 1.9), gridspec_kw=heights)
     show_partition(fig, axes[0, 0], radial_bands(size, n), n, ["Low", "High"], "Radial bands")
     show_partition(fig, axes[0, 1], angular_bands(size, n), n, ["0", "2π"], "Angular bands")
-    for row, name in zip(axes[1:], others, strict=True):
-        for ax, direction in zip(row, ("radial", "angular"), strict=True):
-            values = table[table["mask"].eq(name) & table.direction.eq(direction)][column]
-            ax.bar(range(n), values.to_numpy(), color=colors, edgecolor="black", linewidth=0.3, width=0.8)
+    for row_of_axes, name in zip(axes[1:], others, strict=True):
+        for ax, direction in zip(row_of_axes, ("radial", "angular"), strict=True):
+            rows = table[table["mask"].eq(name) & table.direction.eq(direction)]
+            ax.bar(range(n), rows[column].to_numpy(), color=colors, edgecolor="black", linewidth=0.3, width=0.8)
+            if column == "difference" and "low" in rows: ax.vlines(range(n), rows.low, rows.high, "k", linewidth=0.7)
             ax.axhline(0, color="black", linewidth=0.6)
             ax.set_title(f"({letter[name]}-{letter[reference]}) - {direction.capitalize()}", **TITLE)
             label_bands(ax, direction, n)

@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
+from .authors import AUTHORS_DATASET, Adam
 from .basis import Basis
-from .descent import AUTHORS_DATASET, Adam, Newton, Problem, State, descend
+from .descent import Newton, Problem, State, descend
 from .device import computing, free_memory
 from .form import Form
 from .goal import Goal, Keep, Loss, cross_entropy
@@ -43,15 +44,16 @@ def read_all(
         raise ValueError("labels must be None with a Dataset or DataLoader, which yields (image, label) itself.")
     loader = images if isinstance(images, DataLoader) else DataLoader(images, batch_size)
     parts, targets, bytes_read = [], [], 0
-    for x, y in loader:
-        check_images(x)
-        bytes_read += x.nbytes
-        if bytes_read > free_memory(torch.device("cpu")) / 3:
-            so_many = sum(map(len, parts)) + len(x)
-            raise ValueError(f"images must fit into a third of the free memory; {so_many} of them do not. Pass a "
-                             "torch.utils.data.Subset of them.")
-        parts.append(x)
-        targets.append(torch.as_tensor(y))
+    with torch.random.fork_rng([]):  # a loader draws a seed for its workers, and its order if it shuffles
+        for x, y in loader:
+            check_images(x)
+            bytes_read += x.nbytes
+            if bytes_read > free_memory(torch.device("cpu")) / 3:
+                so_many = sum(map(len, parts)) + len(x)
+                raise ValueError(f"images must fit into a third of the free memory; {so_many} of them do not. Pass a "
+                                 "torch.utils.data.Subset of them.")
+            parts.append(x)
+            targets.append(torch.as_tensor(y))
     if not parts: raise ValueError("images must hold at least one image; the data set or loader is empty.")
     return torch.cat(parts), torch.cat(targets)
 
@@ -61,15 +63,19 @@ MOST_BYTES = 2e9  # of slopes, and three such matrices are in memory at a time
 
 def sampled(
     owner: Int[Tensor, "b"],  # mask of each image
-    numbers: int,  # of a mask
+    numbers: int,  # of a mask, for all of its starts
     seed: int,  # of the draw
 ) -> Int[Tensor, "r"]:  # rows of the images that are taken, ascending
     "As many images as slopes can be held of. Source: ours."
     most = int(MOST_BYTES / (4 * numbers))
     if len(owner) <= most: return torch.arange(len(owner))
-    rows = torch.randperm(len(owner), generator=torch.Generator().manual_seed(seed))[:most].sort().values
+    drawn = torch.randperm(len(owner), generator=torch.Generator().manual_seed(seed))
+    drawn = drawn[owner[drawn].sort(stable=True).indices]  # mask by mask
+    counts = torch.bincount(owner)
+    rank = torch.arange(len(owner)) - (counts.cumsum(0) - counts)[owner[drawn]]
+    rows = drawn[rank < max(most // len(counts), 1)].sort().values
     warnings.warn(f"slopes of {len(owner)} images would take {4e-9 * numbers * len(owner):.0f} GB; the mask is learned "
-                  f"of {most} of them, drawn at random. Pass fewer images, or a form of fewer numbers.", stacklevel=4)
+                  f"of {len(rows)} of them, drawn at random. Pass fewer images, or a form of fewer numbers.", stacklevel=4)
     return rows
 
 # %% ../nbs/15_dataset_mask.ipynb #code-learn-shared
@@ -88,7 +94,8 @@ def learn_shared(
     n, starts = int(owner.max()) + 1, settings.starts
     with computing(settings.precision), prepared(model, images, output_fn, settings.precision) as network:
         problem, source = problem_of(network, images, targets, owner, settings, parts, batch_size)
-        rows = sampled(owner, settings.channels * len(problem.layout), settings.seed).to(source.held.device)
+        numbers = starts * settings.channels * len(problem.layout)
+        rows = sampled(owner, numbers, settings.seed).to(source.held.device)
         theta = torch.cat([start_of(problem, each, source, n) for each in starts_of(settings)])
         taken = repeated(source[rows], starts, n)
         walked = one_by_one if settings.schedule == "authors" else together

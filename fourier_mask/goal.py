@@ -49,7 +49,7 @@ Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (outputs, clean outp
 
 def cross_entropy(out, clean, y):
     "Of the targets, whole numbers (b,). Source: Section 2.1."
-    return F.cross_entropy(out, y, reduction="none")
+    return F.cross_entropy(out, y.long(), reduction="none")
 
 
 def kullback_leibler(out, clean, y):
@@ -60,7 +60,10 @@ def kullback_leibler(out, clean, y):
 def squared_error(out, clean, y):
     "Mean squared distance from the targets, or from the clean outputs where there are none. Source: ours."
     target = clean if y is None else y.to(out.dtype)
-    return (out - target.reshape(out.shape)).square().flatten(1).mean(1)
+    if target.numel() != out.numel():
+        raise ValueError(f"labels must be of the outputs' shape {tuple(out.shape)} for squared_error; got "
+                         f"{tuple(target.shape)}. Leave them out to compare with the clean outputs.")
+    return (out - target.reshape(out.shape)).square().reshape(len(out), -1).mean(1)
 
 
 LOSSES: dict[str, Loss] = {

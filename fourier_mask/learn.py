@@ -9,6 +9,7 @@ __all__ = ['MOST_IMAGES', 'LOOK', 'check_images', 'check_labels', 'check_answers
            'tell_counts']
 
 # %% ../nbs/14_learn.ipynb #code-imports
+import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,15 +19,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .authors import AUTHORS_IMAGE, Adam
 from .basis import Basis, basis_from
-from .descent import AUTHORS_IMAGE, Adam, Newton, Problem, State, descend, mean_by_owner, measured
-from .device import computing, device_of, free_memory
+from .descent import Newton, Problem, State, descend, mean_by_owner, measured
+from .device import computing, free_memory
 from .form import FORMS, Form, Layout
-from .goal import Change, Goal, Loss, classes_of, cost, goal_from, loss_from
+from .goal import Change, Goal, Keep, Loss, classes_of, cost, goal_from, loss_from, squared_error
 from .mask_set import MaskSet, held_of
 from .part import Part, part_from
 from .prepare import Network, Source, prepared, source_of
-from .settings import DatasetMaskSettings, ImageMaskSettings, MaskSettings, checked
+from .settings import ImageMaskSettings, MaskSettings, checked
 
 # %% ../nbs/14_learn.ipynb #code-check-images
 def check_images(
@@ -65,14 +67,15 @@ def check_answers(
 ) -> None:
     "Refuse labels that the network has no logit for, and targets that it names already. Source: ours."
     clean, labels = source.clean, source.targets
-    if getattr(loss, "__name__", "") == "cross_entropy" and labels is not None:
-        if clean.ndim != 2: raise ValueError(f"cross_entropy needs logits (b, classes); got {tuple(clean.shape)}. Pass "
-                                             "output_fn= to pick them, or another loss=.")
+    if getattr(loss, "__name__", "") == "cross_entropy" and isinstance(goal, Keep):
+        if clean.ndim != 2 or labels is None: raise ValueError("cross_entropy needs logits (b, classes) of at least two "
+                                                               f"classes; got {tuple(clean.shape)}. Pass output_fn= to "
+                                                               "pick them, or another loss=.")
         if labels.min() < 0 or labels.max() >= clean.shape[1]:
             raise ValueError(f"labels must lie in 0 … {clean.shape[1] - 1}, the model has {clean.shape[1]} logits; got "
                              f"{labels.min().item()} … {labels.max().item()}.")
     target = goal.target if isinstance(goal, Change) else None
-    if target is None: return
+    if target is None or classes_of(clean) is None: return
     if not 0 <= target < clean.shape[1]:
         raise ValueError(f"target must lie in 0 … {clean.shape[1] - 1}, the model's classes; got {target!r}.")
     named = int((classes_of(clean) == target).sum())
@@ -216,17 +219,18 @@ def learn_part(
     alone: bool = False,  # whether there are no masks but this one, to which it could be compared
 ) -> MaskSet:
     "Learn the masks of some images, batch by batch. Source: Eq. 2."
-    size = batch_size or find_batch_size(model, images, settings, parts, output_fn)
+    size = batch_size or find_batch_size(model, images, settings, parts, output_fn, labels=labels)
     found, begin, halved = [], 0, False
     with computing(settings.precision), prepared(model, images, output_fn, settings.precision) as network:
         while begin < len(images):
-            rows, done = slice(begin, begin + size), bar.n
+            rows, done = slice(begin, begin + size), (bar.n, bar.size)
             targets = None if labels is None else labels[rows]
             try: fields = learn_batch(network, images[rows], targets, settings, parts, size, bar, alone)
             except torch.OutOfMemoryError:
                 if size == 1: raise
                 if not halved: tell_halved(size)
-                size, halved, bar.n = size // 2, True, done
+                size, halved = size // 2, True
+                bar.n, bar.size = done
                 continue
             found.append(fields | dict(index=index[rows]))
             begin += size
@@ -253,6 +257,7 @@ def learn_batch(
     told = lambda left: bar.tell(problem.layout.norm(left.best, settings.p))  # noqa: E731
     pace, fill = pace_of(settings, AUTHORS_IMAGE), size >= 4 and not alone
     state, _ = descend(problem, source, theta, pace, size, told, look, fill)
+    told(state[(~state.done).nonzero().flatten()])  # those whose steps are used up
     return finished(problem, source, state, size)
 
 
@@ -266,22 +271,23 @@ def problem_of(
     batch_size: int,  # images that pass at once
 ) -> tuple[Problem, Source]:
     "Eq. 2 with its parts filled in, and what it is solved on. Source: Eq. 2."
-    basis = parts.basis.to(network.device or images.device)
+    device = network.device or images.device
+    basis, part = (copy.deepcopy(each).to(device) for each in (parts.basis, parts.part))  # `.to` moves a module itself
     source = source_of(network, basis, images, targets, owner, batch_size)
+    if targets is None and parts.loss is squared_error: source = replace(source, targets=None)  # to the clean outputs
     check_answers(source, parts.loss, parts.goal)
     if settings.channels not in (1, images.shape[1]):
         raise ValueError(f"channels must be 1 or {images.shape[1]}, the images' own; got {settings.channels}.")
     layout = Layout(basis, parts.form).to(source.held.device)
-    part = parts.part.to(source.held.device)
     return Problem(network, layout, part, parts.goal, parts.loss, settings.weight, settings.p), source
 
 
 def start_of(problem: Problem, settings: MaskSettings, source: Source, n: int) -> Float[Tensor, "n channels m"]:
-    "Where n masks start. Source: Section 2.2; ours where it is random."
-    shape, dtype = (n, settings.channels, len(problem.layout)), source.clean.dtype
-    if settings.initial == "ones": return torch.ones(shape, dtype=dtype, device=source.held.device)
-    random = torch.rand(shape, generator=torch.Generator().manual_seed(settings.seed))
-    return random.to(source.held.device, dtype)
+    "Where n masks start, all at the same place. Source: Section 2.2; ours where it is random."
+    shape, dtype = (settings.channels, len(problem.layout)), source.clean.dtype
+    start = torch.ones(shape)
+    if settings.initial == "random": start = torch.rand(shape, generator=torch.Generator().manual_seed(settings.seed))
+    return start.to(source.held.device, dtype).repeat(n, 1, 1)
 
 # %% ../nbs/14_learn.ipynb #code-find-batch-size
 MOST_IMAGES = {"cuda": 1024}  # in a batch, by type of device; 64 elsewhere
@@ -318,11 +324,12 @@ def find_batch_size(
     parts: Parts,
     output_fn: Callable | None = None,  # as for `learn_image_masks`
     sharers: int = 1,  # processes that do the same on this device at the same time
+    labels: Tensor | None = None,  # targets of the loss, where it needs them
 ) -> int:  # a power of two
     "How many images are learned together. Source: ours."
-    one = images[:1].expand(2, *images.shape[1:])
+    one, target = (None if each is None else each[:1].expand(2, *each.shape[1:]) for each in (images, labels))
     with prepared(model, images, output_fn, settings.precision) as network:
-        problem, source = problem_of(network, one, None, torch.arange(2), settings, parts, 2)
+        problem, source = problem_of(network, one, target, torch.arange(2), settings, parts, 2)
         kept = []
         for n in (1, 2):
             rows = torch.arange(n, device=source.held.device)

@@ -11,7 +11,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -20,7 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .basis import Basis, check_basis
 from .device import device_of, free_memory, frozen
-from .goal import Goal, Loss, classes_of
+from .goal import classes_of
 from .models import Normalized
 
 # %% ../nbs/08_prepare.ipynb #code-split
@@ -136,12 +136,12 @@ def prepared(
     "A network made ready for learners, for as long as the context lasts. Source: ours."
     before, behind = split(model)
     floats = [p.dtype for p in model.parameters() if p.is_floating_point()] if isinstance(model, nn.Module) else []
-    half = floats[0] if floats and floats[0] in (torch.float16, torch.bfloat16) else None
+    dtype = floats[0] if floats else None
     with frozen(model), torch.enable_grad():
-        plain = Network(before, behind, output_fn, device_of(model), half, precision)
+        plain = Network(before, behind, output_fn, device_of(model), dtype, precision)
         x = plain.center(images[:2])
-        behind = folded_if_same(behind, x if half is None else x.to(half))
-        network = Network(before, behind, output_fn, plain.device, half, precision)
+        behind = folded_if_same(behind, x if dtype is None else x.to(dtype))
+        network = replace(plain, behind=behind)
         check_network_answers(network, x)
         yield network
 

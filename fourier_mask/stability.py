@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BETWEEN', 'orbits', 'orbit_values', 'mask_correlation', 'check_alike', 'support_share', 'support_overlap',
-           'chance_overlap', 'top_overlap', 'top_chance', 'energy_bands', 'energy_distance', 'agreement',
-           'likeness_row', 'agreement_table']
+           'chance_overlap', 'top_overlap', 'top_chance', 'energy_bands', 'energy_distance', 'nearly_as_good',
+           'selection_frequency', 'starts_row', 'agreement', 'likeness_row', 'agreement_table']
 
 # %% ../nbs/11_stability.ipynb #code-import-math-itertools
 import math
@@ -155,6 +155,41 @@ def energy_distance(
     for direction, energy in ENERGIES.items():
         distances[direction] = (energy(a.mean(0), n) - energy(b.mean(0), n)).abs().max().item()
     return distances
+
+# %% ../nbs/11_stability.ipynb #code-starts
+def nearly_as_good(
+    objective: Float[Tensor, "n"],  # of masks of the same network and images
+    factor: float = 1.05,  # of what the best leaves above 1
+) -> Bool[Tensor, "n"]:
+    "Masks that are as good as the best, or nearly. Source: ours."
+    excess = objective.double() - 1
+    return excess <= factor * excess.min() + 1e-12
+
+
+def selection_frequency(
+    masks: Float[Tensor, "n channels h w"],  # from several starts
+    threshold: float = 0.05,  # an entry above this is held
+) -> Float[Tensor, "channels h w"]:  # 0 … 1
+    "In what share of the masks each entry is held. Source: ours."
+    return (masks > threshold).float().mean(0)
+
+
+def starts_row(
+    masks: Float[Tensor, "n channels h w"],  # from several starts, point-symmetric
+    objective: Float[Tensor, "n"],  # theirs
+    threshold: float = 0.05,  # an entry above this is held
+) -> dict[str, float]:  # counts, shares of the orbits, and means over pairs; nan for a single mask
+    "What masks from several starts have in common. Source: ours."
+    excess, pairs = objective.double() - 1, list(combinations(masks, 2))
+    held = orbit_values(selection_frequency(masks, threshold))
+    mean = lambda measure: sum(measure(*pair) for pair in pairs) / len(pairs) if pairs else math.nan  # noqa: E731
+    return {
+        "starts": len(masks), "nearly_as_good": int(nearly_as_good(objective).sum()),
+        "worst_over_best": (excess.max() / excess.min()).item(),
+        "in_all": (held == 1).double().mean().item(), "in_any": (held > 0).double().mean().item(),
+        "correlation": mean(mask_correlation), "overlap": mean(support_overlap),
+        "chance": mean(lambda a, b: chance_overlap(support_share(a), support_share(b))),
+    }
 
 # %% ../nbs/11_stability.ipynb #code-agreement-table
 BETWEEN = "different regimes"  # the control's name in place of a regime's

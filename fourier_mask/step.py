@@ -76,8 +76,8 @@ def step_for_many(
     theta: Float[Tensor, "m"],  # the mask's numbers, in [0, 1]
     radius: Float[Tensor, ""],  # largest change of an entry
     *,
-    iterations: int = 150,  # at most
-    tolerance: float = 1e-5,  # a change of the step that counts as none
+    iterations: int = 500,  # at most
+    tolerance: float = 0.01,  # how far the decrease may be from the best step's, as a share of it
 ) -> Float[Tensor, "m"]:  # the best step, if all residuals were linear
     "Solve the step of a mask that many images share. Source: ours, after Gauss and Newton; Beck and Teboulle 2009."
     down, up = (ends[0] for ends in ends_of(theta[None], radius[None]))
@@ -87,18 +87,20 @@ def step_for_many(
     def slope_of(step): return cost_slope(residual + slopes @ step) @ slopes / len(residual) + pull
 
     step = ahead = torch.zeros_like(theta)
-    momentum, curvature = 1.0, 1.0
+    start, momentum = value_of(step), 1.0
+    curvature = (slope_of(step).abs().max() / radius).clamp(min=1e-30)  # at first no entry goes further than the radius
     for _ in range(iterations):
         value, slope = value_of(ahead), slope_of(ahead)
-        while True:  # until the parabola of this curvature lies above the objective
+        gap = slope @ (ahead - torch.where(slope > 0, down, up))  # no step in the box is lower by more
+        if gap <= tolerance * (start - value): return ahead
+        while True:  # until the parabola of this curvature lies above the objective; nan ends it too
             new = torch.minimum(torch.maximum(ahead - slope / curvature, down), up)
             moved = new - ahead
-            if value_of(new) <= value + slope @ moved + curvature / 2 * (moved @ moved) + 1e-7 * value.abs(): break
-            curvature *= 2
+            parabola = value + slope @ moved + curvature / 2 * (moved @ moved) + 1e-7 * value.abs()
+            if not value_of(new) > parabola: break
+            curvature = 2 * curvature
         if slope @ (new - step) > 0: momentum = 1.0  # it turned back: forget the run-up
         following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
         ahead = (new + (momentum - 1) / following * (new - step)).clamp(down, up)
-        change, step = (new - step).abs().max(), new
-        momentum, curvature = following, 0.9 * curvature
-        if change < tolerance: break
+        step, momentum, curvature = new, following, 0.9 * curvature
     return step
