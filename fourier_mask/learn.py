@@ -68,9 +68,9 @@ def check_answers(
     "Refuse labels that the network has no logit for, and targets that it names already. Source: ours."
     clean, labels = source.clean, source.targets
     if getattr(loss, "__name__", "") == "cross_entropy" and isinstance(goal, Keep):
-        if clean.ndim != 2 or labels is None: raise ValueError("cross_entropy needs logits (b, classes) of at least two "
-                                                               f"classes; got {tuple(clean.shape)}. Pass output_fn= to "
-                                                               "pick them, or another loss=.")
+        if clean.ndim != 2 or labels is None:
+            raise ValueError("cross_entropy needs logits (b, classes) of at least two classes; got "
+                             f"{tuple(clean.shape)}. Pass output_fn= to pick them, or another loss=.")
         if labels.min() < 0 or labels.max() >= clean.shape[1]:
             raise ValueError(f"labels must lie in 0 … {clean.shape[1] - 1}, the model has {clean.shape[1]} logits; got "
                              f"{labels.min().item()} … {labels.max().item()}.")
@@ -119,14 +119,14 @@ def parts_of(
 def pace_of(
     settings: MaskSettings,  # of a learner
     authors: Adam,  # their schedule for it
+    pays: float = 0.01,  # predicted decrease that still pays, as a share of the objective above 1
 ) -> Newton | Adam:
     "How masks are walked. Source: ours."
     given = {} if settings.steps is None else {"steps": settings.steps}
     if settings.schedule == "authors":
         if settings.tolerance is not None: given["tolerance"] = (settings.tolerance, settings.tolerance)
         return replace(authors, seed=settings.seed, **given)
-    if settings.tolerance is not None: given["tolerance"] = settings.tolerance
-    return Newton(**given)
+    return Newton(**given, tolerance=pays if settings.tolerance is None else settings.tolerance)
 
 # %% ../nbs/14_learn.ipynb #code-finished
 def finished(
