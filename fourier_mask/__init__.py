@@ -5,9 +5,13 @@ from fourier_mask.learn import learn_image_masks
 from fourier_mask.mask import FourierMask, complement
 from fourier_mask.mask_folder import store_image_masks
 from fourier_mask.mask_set import MaskSet
+from fourier_mask.minimal import minimal_sufficient
 from fourier_mask.models import Normalized
+from fourier_mask.path import learn_mask_path
 from fourier_mask.shards import open_masks
 from fourier_mask.spectrum import angular_energy, radial_energy
 
-__all__ = ["FourierMask", "MaskSet", "Normalized", "angular_energy", "complement", "learn_class_masks",
-           "learn_dataset_mask", "learn_image_masks", "open_masks", "radial_energy", "store_image_masks"]
+__all__ = [
+    "FourierMask", "MaskSet", "Normalized", "angular_energy", "complement", "learn_class_masks", "learn_dataset_mask",
+    "learn_image_masks", "learn_mask_path", "minimal_sufficient", "open_masks", "radial_energy", "store_image_masks",
+]
