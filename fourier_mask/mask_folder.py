@@ -342,7 +342,7 @@ def learn_elsewhere(
 ) -> None:
     "Have workers learn and write shards. Source: ours."
     there, numbers, failed = asked.handed_over(client), list(todo), {}
-    size = batch_size or measured_batch_size(client, there, supply[:1][0])
+    size = batch_size or measured_batch_size(client, there, *supply[:1][:2])
     everything = None if isinstance(supply.images, Tensor) else hand_over(client, copied(supply, slice(None)))
 
     def call(number):

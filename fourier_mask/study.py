@@ -165,20 +165,18 @@ class Study(Experiment):
         "What is known of a network: clean and robust accuracy (%), best epoch, history."
         return self.entry(f"network:{regime}").record["result"]
 
-    def dataset_mask(self, regime: Regime, every_start: bool = False) -> MaskSet:
-        "The mask that a network needs for the whole validation set."
-        masks = MaskSet.load(self.entry(f"dataset_mask:{regime}").path / "masks.zarr")
-        return masks if every_start or len(masks) == 1 else masks[:1]
+    def dataset_mask(self, regime: Regime) -> MaskSet:
+        "The mask that a network needs for the whole validation set, from each start, the best first."
+        return MaskSet.load(self.entry(f"dataset_mask:{regime}").path / "masks.zarr")
 
     def logits(self, regime: Regime, masked: bool = False) -> Float[Tensor, "n classes"]:
-        "A network's answer to the validation images, without or with its mask, which acts on the centred image."
+        "A network's answer to the validation images, without or with its best mask, behind the centring."
         path = self.entry(f"dataset_mask:{regime}").path / "logits.safetensors"
         return load_file(path)["masked" if masked else "clean"]
 
-    def class_masks(self, regime: Regime, every_start: bool = False) -> MaskSet:
+    def class_masks(self, regime: Regime) -> MaskSet:
         "The masks that a network needs for the validation images of each class, in the order of the classes."
-        masks = MaskSet.load(self.entry(f"class_masks:{regime}").path / "masks.zarr")
-        return masks if every_start or self.profile.mask.starts == 1 else masks[:: self.profile.mask.starts]
+        return MaskSet.load(self.entry(f"class_masks:{regime}").path / "masks.zarr")
 
     def selection(self) -> "Selection":
         "The images of Tables 2 and 3 and Figures 5 to 8, and their attacked versions."

@@ -68,21 +68,24 @@ def learn_at_work(
 def batch_size_at_work(
     asked: Asked,  # as it was handed over
     first: Tensor,  # an image
+    label: Tensor | None,  # of it
     sharers: int,  # workers on the same device
 ) -> int:
     "`find_batch_size` on a worker. Source: ours."
     here = at_work(asked)
-    return find_batch_size(here.model, first, here.settings, here.parts, here.output_fn, sharers)
+    return find_batch_size(here.model, first, here.settings, here.parts, here.output_fn, sharers, label)
 
 
 def measured_batch_size(
     client,  # `dask.distributed.Client`
     asked,  # `dask.distributed.Future` of an `Asked`
     first: Tensor,  # an image
+    label: Tensor | None = None,  # of it
 ) -> int:
     "How many images a worker learns together, when as many as share its device do so. Source: ours."
     sharers = max(Counter(where_workers_compute(client)).values())
-    return client.submit(batch_size_at_work, asked, sent(first), sharers, pure=False).result()
+    arguments = asked, sent(first), None if label is None else sent(label), sharers
+    return client.submit(batch_size_at_work, *arguments, pure=False).result()
 
 # %% ../nbs/24_workers.ipynb #code-unfinished
 class Unfinished(RuntimeError):
@@ -116,7 +119,7 @@ def learn_on_workers(
     "Learn masks of images on many workers. Source: ours."
     check_workers(client)
     asked = Asked(model, settings, parts, output_fn, alone=len(images) == 1).handed_over(client)
-    size = batch_size or measured_batch_size(client, asked, images[:1])
+    size = batch_size or measured_batch_size(client, asked, images[:1], None if labels is None else labels[:1])
     shards = torch.arange(len(images)).split(size)
 
     def call(rows): return asked, sent(images[rows]), None if labels is None else sent(labels[rows]), sent(rows), size
