@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Problem', 'in_fours', 'linearised', 'measured', 'mean_by_owner', 'State', 'Pass', 'Pace', 'Newton', 'solved',
-           'AtWork', 'descend', 'owners_are_images']
+           'AtWork', 'told_by', 'without', 'descend', 'owners_are_images']
 
 # %% ../nbs/10_descent.ipynb #code-imports
 import math
@@ -257,41 +257,43 @@ class AtWork:
         owner = torch.arange(len(filled), device=rows.device) if single else place[part.owner]
         return cls(filled, len(rows), whole[filled], replace(part, owner=owner), images, single)
 
-    def told(
-        self,
-        problem: Problem,  # to be solved
-        visits: Int[Tensor, "v"] | None,  # images that pass; None for all
-        before: Float[Tensor, "i m"] | None,  # average of the slopes so far
-        memory: float,  # share of them in the new average
-        batch_size: int,  # images that pass at once
-        fill: bool,  # up to a multiple of four
-    ) -> tuple[Pass, Float[Tensor, "i m"]]:  # what was told, and the average of the slopes
-        "One pass, with the penalty beside it."
-        source = self.source if visits is None else self.source[visits]
-        residual, slopes, met = linearised(problem, source, self.state.theta, batch_size, fill)
-        if before is not None and memory: slopes = memory * before + (1 - memory) * slopes
-        theta = self.state.theta.detach().requires_grad_()
-        size = problem.layout.norm(theta, problem.p)
-        pull, = torch.autograd.grad(size.sum(), theta)
-        spent = cost(residual)
-        invariance = spent if self.single else mean_by_owner(spent, source.owner, len(self.state))
-        met = met if self.single else torch.ones_like(self.state.done)
-        told = Pass(invariance, size.detach(), met, residual, slopes, source.owner, self.single,
-                    problem.weight * pull.flatten(1))
-        return told, slopes
+# %% ../nbs/10_descent.ipynb #code-told-by
+def told_by(
+    work: AtWork,  # masks at work
+    problem: Problem,  # to be solved
+    visits: Int[Tensor, "v"] | None,  # images that pass; None for all
+    before: Float[Tensor, "i m"] | None,  # average of the slopes so far
+    memory: float,  # share of them in the new average
+    batch_size: int,  # images that pass at once
+    fill: bool,  # up to a multiple of four
+) -> tuple[Pass, Float[Tensor, "i m"]]:  # what was told, and the average of the slopes
+    "One pass, with the penalty beside it."
+    source = work.source if visits is None else work.source[visits]
+    residual, slopes, met = linearised(problem, source, work.state.theta, batch_size, fill)
+    if before is not None and memory: slopes = memory * before + (1 - memory) * slopes
+    theta = work.state.theta.detach().requires_grad_()
+    size = problem.layout.norm(theta, problem.p)
+    pull, = torch.autograd.grad(size.sum(), theta)
+    spent = cost(residual)
+    invariance = spent if work.single else mean_by_owner(spent, source.owner, len(work.state))
+    met = met if work.single else torch.ones_like(work.state.done)
+    told = Pass(invariance, size.detach(), met, residual, slopes, source.owner, work.single,
+                problem.weight * pull.flatten(1))
+    return told, slopes
 
-    def without(
-        self,
-        left: Bool[Tensor, "r"],  # masks that leave
-        whole: State,  # all masks
-        source: Source,  # all images
-        slopes: Float[Tensor, "i m"],  # averages of the slopes of the images at work
-        fill: bool,  # up to a multiple of four
-    ) -> tuple["AtWork", Float[Tensor, "j m"]]:
-        "Those that stay when some masks have left, and the average of their slopes."
-        work = AtWork.of(whole, source, self.rows[: self.distinct][~left], self.single, fill)
-        spread = slopes.new_zeros(len(source), slopes.shape[1]).index_copy(0, self.images, slopes)
-        return work, spread[work.images]
+
+def without(
+    work: AtWork,  # masks at work
+    left: Bool[Tensor, "r"],  # masks that leave
+    whole: State,  # all masks
+    source: Source,  # all images
+    slopes: Float[Tensor, "i m"],  # averages of the slopes of the images at work
+    fill: bool,  # up to a multiple of four
+) -> tuple[AtWork, Float[Tensor, "j m"]]:
+    "Those that stay when some masks have left, and the average of their slopes."
+    stay = AtWork.of(whole, source, work.rows[: work.distinct][~left], work.single, fill)
+    spread = slopes.new_zeros(len(source), slopes.shape[1]).index_copy(0, work.images, slopes)
+    return stay, spread[stay.images]
 
 # %% ../nbs/10_descent.ipynb #code-descend
 def descend(
@@ -311,7 +313,7 @@ def descend(
     whole, slopes, trace, seen = State.start(theta, pace.radius), None, [], []
     work = AtWork.of(whole, source, torch.arange(n, device=theta.device), single, fill)
     for number in range(1, pace.steps * period + 1):
-        told, slopes = work.told(problem, pace.visits(number, b), slopes, pace.memory, batch_size, fill)
+        told, slopes = told_by(work, problem, pace.visits(number, b), slopes, pace.memory, batch_size, fill)
         seen.append(torch.stack([told.invariance, told.size], 1))
         work = replace(work, state=pace.step(problem, work.state, told, number, pace.steps * period))
         if number % period: continue
@@ -324,7 +326,7 @@ def descend(
         if not left.any(): continue
         whole = whole.put(work.rows, work.state)
         if left.all(): break
-        work, slopes = work.without(left, whole, source, slopes, fill)
+        work, slopes = without(work, left, whole, source, slopes, fill)
     return whole.put(work.rows, work.state), torch.stack(trace)
 
 

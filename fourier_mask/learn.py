@@ -260,7 +260,7 @@ def learn_batch(
     told(state[(~state.done).nonzero().flatten()])  # those whose steps are used up
     return finished(problem, source, state, size)
 
-
+# %% ../nbs/15_learn.ipynb #code-problem-of
 def problem_of(
     network: Network,  # from `prepared`
     images: Float[Tensor, "b c *space"],

@@ -17,7 +17,7 @@ print(time.perf_counter() - began)
 unwanted = {"nbdev", "fastcore", "execnb", "IPython", "jupyter_client"}
 unwanted |= {"papermill", "umap", "numba", "dask", "distributed"}
 print(sorted(m for m in sys.modules if m.split(".")[0] in unwanted)[:5])
-print(fourier_mask.__file__, len(fourier_mask.study.fashion5(5, 5).val))
+print(fourier_mask.__file__, len(fourier_mask.data.fashion5(5, 5).val))
 """
 
 
