@@ -1,36 +1,38 @@
 "Masks of many images in a folder of shards: killed, gone on with, extended, damaged, read while it is written."
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
-from test_learn import small_images, small_network
+import zarr
+from small import small_images, small_network
 from torch.utils.data import TensorDataset
 
 from fourier_mask.learn import learn_image_masks
-from fourier_mask.mask_set import MaskSet
+from fourier_mask.mask_folder import MadeOtherwise, store_image_masks
+from fourier_mask.mask_set import PER_MASK, MaskSet
 from fourier_mask.shards import open_masks
-from fourier_mask.store import checksums, store_image_masks
+from fourier_mask.store import checksums
 
-SETTINGS = dict(tolerance=1e-3, progress=False)
 PROCESS = """
 import os, sys, time
 import torch
 sys.path.insert(0, "tests")
-from test_learn import small_images, small_network
-import fourier_mask.shards
-from fourier_mask.store import store_image_masks
+from small import small_images, small_network
+from fourier_mask.mask_folder import store_image_masks
+from fourier_mask.shards import open_masks
 model, (x, y) = small_network(), small_images()
 path, where = sys.argv[1:]
 
 class Slow(torch.nn.Module):
     "Halts, saying so, once it has learned two shards, or when the third one's numbers are half written."
-    def __init__(self): super().__init__(); self.inner, self.batches = model, 0
+    def __init__(self): super().__init__(); self.inner = model
     def forward(self, x):
-        if where == "between" and os.path.isdir(path):
-            if fourier_mask.shards.open_masks(path)["written"].to_numpy().sum() == 6: halt()
+        if where == "between" and os.path.isdir(path) and open_masks(path)["written"].to_numpy().sum() == 6: halt()
         return self.inner(x)
 
 def halt(): print("halted", flush=True); time.sleep(600)
@@ -43,30 +45,55 @@ if where == "inside":
         if self.basename == "mask": written.append(rows)
         if len(written) == 3: halt()
     zarr.Array.__setitem__ = setitem
-store_image_masks(path, Slow(), x, y, shard_size=3, tolerance=1e-3, progress=False)
+store_image_masks(path, Slow(), x, y, shard_size=3, progress=False)
 """
 
 
 class Slow(torch.nn.Module):
     "The network of `PROCESS`, which has the same weights under the same names."
 
-    def __init__(self): super().__init__(); self.inner = small_network()
+    def __init__(self):
+        super().__init__()
+        self.inner = small_network()
+
     def forward(self, x): return self.inner(x)
 
 
-def learn(path, x, y, model=None, **changes): return store_image_masks(path, model or Slow(), x, y, **dict(shard_size=3, **SETTINGS) | changes)
+class Interrupted(Slow):
+    "The same network, which calls something before it answers."
+
+    def __init__(self, call):
+        super().__init__()
+        self.call = call
+
+    def forward(self, x):
+        self.call()
+        return super().forward(x)
+
+
+class Stop(Exception): pass
+
+
+def stop(): raise Stop
+
+
+def learn(path, x, y, model=None, **changes):
+    settings = dict(shard_size=3, progress=False) | changes
+    return store_image_masks(path, model or Slow(), x, y, **settings)
 
 
 @pytest.mark.parametrize("where", ["between", "inside"])
 def test_killed_it_loses_the_shard_at_work_and_ends_as_if_it_had_not_been(tmp_path, where):
-    x, y = small_images()
-    process = subprocess.Popen([sys.executable, "-c", PROCESS, str(tmp_path / "masks.zarr"), where], stdout=subprocess.PIPE, text=True)
+    (x, y), path = small_images(), tmp_path / "masks.zarr"
+    command = [sys.executable, "-c", PROCESS, str(path), where]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "halted\n"
-    process.send_signal(signal.SIGKILL); process.communicate()
-    assert open_masks(tmp_path / "masks.zarr")["written"].to_numpy().tolist() == [True] * 6 + [False] * 6  # two shards of four
-    with pytest.raises(ValueError, match="not finished: masks 6 … 8 are missing"): MaskSet.load(tmp_path / "masks.zarr")
-    kept = [p.stat().st_mtime_ns for p in sorted((tmp_path / "masks.zarr" / "mask" / "c").glob("[01]/0/0/0"))]
-    killed, calm = learn(tmp_path / "masks.zarr", x, y), learn(tmp_path / "calm.zarr", x, y)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert open_masks(path)["written"].to_numpy().tolist() == [True] * 6 + [False] * 6  # two shards of four
+    with pytest.raises(ValueError, match="not finished: masks 6 … 8 are missing"): MaskSet.load(path)
+    kept = [p.stat().st_mtime_ns for p in sorted((path / "mask" / "c").glob("[01]/0/0/0"))]
+    killed, calm = learn(path, x, y), learn(tmp_path / "calm.zarr", x, y)
     assert [p.stat().st_mtime_ns for p in sorted((killed / "mask" / "c").glob("[01]/0/0/0"))] == kept and len(kept) == 2
     assert checksums(killed) == checksums(calm)  # every file, to the last bit
 
@@ -74,20 +101,46 @@ def test_killed_it_loses_the_shard_at_work_and_ends_as_if_it_had_not_been(tmp_pa
 def test_it_holds_what_the_learner_returns_and_is_found_again(tmp_path):
     x, y = small_images()
     path = learn(tmp_path / "masks.zarr", x, y, index=torch.arange(100, 112))
-    masks, direct = MaskSet.load(path), learn_image_masks(Slow(), x, y, batch_size=3, **SETTINGS)
-    assert all(torch.equal(getattr(masks, name), getattr(direct, name)) for name in ("masks", "objective", "steps", "labels", "predictions"))
-    assert masks.index.tolist() == list(range(100, 112)) and masks.settings["weight"] == 0.07 and masks.settings["batch_size"] == 3
+    masks, direct = MaskSet.load(path), learn_image_masks(Slow(), x, y, progress=False)
+    for name in {"masks", *PER_MASK} - {"index"}: assert torch.equal(getattr(masks, name), getattr(direct, name)), name
+    assert masks.index.tolist() == list(range(100, 112))
+    there, here = dict(masks.settings), dict(direct.settings)
+    assert len(there.pop("network")) == 64 and here.pop("batch_size") == 64 and there == here
     times = {p: p.stat().st_mtime_ns for p in path.rglob("*")}
     learn(path, x, y, index=torch.arange(100, 112))
     assert {p: p.stat().st_mtime_ns for p in path.rglob("*")} == times
 
 
+def test_a_shard_of_one_image_and_every_part_is_as_without_a_folder(tmp_path):
+    "An image with a shard to itself is filled up like those in company; and so is what is left of other parts."
+    x, y = small_images(7)
+    settings = dict(form="Rings", part="phase", loss="squared_error", weight=0.01)
+    path = learn(tmp_path / "masks.zarr", x, None, shard_size=3, **settings)
+    masks, direct = MaskSet.load(path), learn_image_masks(Slow(), x, progress=False, **settings)
+    assert torch.equal(masks.masks, direct.masks) and torch.equal(masks.reached, direct.reached)
+    assert masks.held.keys() == direct.held.keys() and masks.settings["part"] == direct.settings["part"]
+    torch.testing.assert_close(masks.apply(x), direct.apply(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("changes", [dict(batch_size=4), dict(shard_size=5), dict(batch_size=8, shard_size=1)])
+def test_what_changes_no_mask_is_not_compared(tmp_path, changes):
+    "A folder is gone on with in other batches, and keeps the shards that it was made with."
+    x, y = small_images()
+    calm, path = learn(tmp_path / "calm.zarr", x, y), tmp_path / "masks.zarr"
+    with pytest.raises(Stop): learn(path, x, y, model=stopping_after(path, 6))
+    assert checksums(learn(path, x, y, **changes)) == checksums(calm)
+
+
+def stopping_after(path, images):
+    def look():
+        if path.is_dir() and open_masks(path)["written"].to_numpy().sum() >= images: raise Stop
+
+    return Interrupted(look)
+
+
 def test_more_images_go_on_and_a_kill_while_it_grows_does_no_harm(tmp_path):
     x, y = small_images()
     path = learn(tmp_path / "masks.zarr", x[:5], y[:5])  # a shard of three and one of two
-    class Stop(Exception): pass
-    def stop(): raise Stop
-
     with pytest.raises(Stop): learn(path, x, y, model=Interrupted(stop))  # after it has made room
     assert open_masks(path)["written"].to_numpy().tolist() == [True] * 3 + [False] * 9
     learn(path, x, y)
@@ -95,101 +148,136 @@ def test_more_images_go_on_and_a_kill_while_it_grows_does_no_harm(tmp_path):
 
 
 def test_a_kill_while_room_is_made_is_undone(tmp_path, monkeypatch):
-    import zarr
-
     x, y = small_images()
     calm, plain = learn(tmp_path / "calm.zarr", x, y), zarr.Array.resize
-
-    class Stop(Exception): pass
-
-    for most in range(13):
-        path, done = learn(tmp_path / f"{most}.zarr", x[:5], y[:5]), []
+    before = learn(tmp_path / "before.zarr", x[:5], y[:5])
+    for most in range(14):
+        path, done = Path(shutil.copytree(before, tmp_path / f"{most}.zarr")), []
 
         def resize(self, size, most=most, done=done):
-            if len(done) == most: raise Stop
+            if len(done) == most: raise ValueError("no room")
             done.append(1)
             return plain(self, size)
 
         with monkeypatch.context() as patch:
             patch.setattr(zarr.Array, "resize", resize)
             try: learn(path, x, y)
-            except Stop: pass
+            except ValueError as error: assert "no room" in str(error)
         learn(path, x, y)
         assert checksums(path) == checksums(calm)
         if len(done) < most: break
-    assert 10 <= most < 13  # every array was the last to grow once
+    assert most == 14 - 1  # every array, thirteen of them, was the last to grow once
 
 
-def test_out_of_memory_is_said_once_for_the_whole_folder(tmp_path):
+def test_a_kill_while_the_folder_is_made_leaves_nothing_behind(tmp_path):
+    x, y = small_images()
+    left = tmp_path / ".masks.zarr.0123456789abcdef.part"
+    left.mkdir()
+    (left / "zarr.json").write_text("{")
+    learn(tmp_path / "masks.zarr", x, y)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["masks.zarr", "masks.zarr.lock"]
+
+
+def test_out_of_memory_is_said_once_and_leaves_the_same_folder(tmp_path):
     class Small(Slow):
         def forward(self, x):
             if len(x) > 4: raise torch.OutOfMemoryError("CUDA out of memory")
             return super().forward(x)
 
-    x, y = small_images()
-    with pytest.warns(UserWarning, match="out of memory with batches of 6") as told: path = learn(tmp_path / "masks.zarr", x, y, model=Small(), batch_size=6, shard_size=6)
-    assert len(told) == 1 and len(MaskSet.load(path)) == 12
+    (x, y), path = small_images(20), tmp_path / "masks.zarr"
+    with pytest.warns(UserWarning, match="out of memory with batches of 8") as told:
+        learn(path, x, y, model=Small(), batch_size=8, shard_size=8)
+    assert len(told) == 1 and "batch_size" not in MaskSet.load(path).settings
+    assert checksums(path) == checksums(learn(tmp_path / "large.zarr", x, y, batch_size=8, shard_size=8))
+    learn(path, x, y, batch_size=8)  # and it is found again
 
 
-class Interrupted(Slow):
-    "The same network, which calls something before it answers."
+X, Y = small_images()
+OTHERWISE = [
+    (dict(weight=0.1), "weight is 0.07 there and 0.1 here"),
+    (dict(steps=50), "steps is None there and 50 here"),
+    (dict(schedule="authors"), "schedule is 'fast' there and 'authors' here"),
+    (dict(form="Rings"), "form.name is 'Free' there and 'Rings' here"),
+    (dict(goal="change"), "goal.name is 'Keep' there and 'Change' here"),
+    (dict(model=small_network().float()), "network is"),
+    (dict(x=X.flip(0)), "images, labels or index 0 … 2 are not those"),
+    (dict(y=Y.flip(0)), "images, labels or index 0 … 2 are not those"),
+    (dict(y=None), "images, labels or index 0 … 2 are not those"),
+    (dict(index=torch.arange(1, 13)), "images, labels or index 0 … 2 are not those"),
+    (dict(x=X[:4], y=Y[:4]), "at least the 12"),
+]
+REFUSED = [
+    (dict(y=torch.zeros(24, dtype=torch.long)), "labels must"),
+    (dict(index=torch.rand(12)), "index must"),
+    (dict(index=torch.arange(3)), "index must be whole numbers of shape"),
+    (dict(shard_size=0), "shard_size must be"),
+    (dict(shard_size=True), "shard_size must be"),
+    (dict(batch_size=0), "batch_size must be"),
+    (dict(weight=True), "weight = True is not allowed"),
+    (dict(x=X[:0]), "at least one image"),
+]
 
-    def __init__(self, call): super().__init__(); self.call = call
-    def forward(self, x): self.call(); return super().forward(x)
 
-
-@pytest.mark.parametrize(("change", "message"), [
-    (dict(weight=0.1), "weight is 0.07 there and 0.1 here"), (dict(steps=50), "steps is 120 there and 50 here"), (dict(schedule="authors"), "schedule is 'fast' there"),
-    (dict(batch_size=2), "batch_size is 3 there and 2 here"), (dict(shard_size=4), "shard_size is 3 there and 4 here"),
-    (dict(model=small_network().float()), "network is"), (dict(x=small_images()[0].flip(0)), "images, labels or index 0 … 2 are not those"),
-    (dict(y=small_images()[1].flip(0)), "images, labels or index 0 … 2"), (dict(x=small_images()[0][:4], y=small_images()[1][:4]), "at least the 12"),
-    (dict(y=torch.zeros(24, dtype=torch.long)), "labels must"), (dict(index=torch.rand(12)), "index must"),
-    (dict(index=torch.arange(3)), "index must be whole numbers of shape"), (dict(shard_size=0), "shard_size must be"), (dict(x=small_images()[0][:0]), "at least one image"),
-])
-def test_another_run_is_refused_with_the_difference_and_nothing_is_touched(tmp_path, change, message):
-    x, y = small_images()
-    path = learn(tmp_path / "masks.zarr", x, y)
+@pytest.mark.parametrize(("change", "message", "otherwise"),
+                         [(*each, True) for each in OTHERWISE] + [(*each, False) for each in REFUSED])
+def test_another_run_is_refused_with_the_difference_and_nothing_is_touched(tmp_path, change, message, otherwise):
+    path = learn(tmp_path / "masks.zarr", X, Y)
     before = checksums(path)
-    with pytest.raises(ValueError, match=message): learn(path, **dict(x=x, y=y) | change)
-    assert checksums(path) == before
+    with pytest.raises(ValueError, match=message) as caught: learn(path, **dict(x=X, y=Y) | change)
+    assert isinstance(caught.value, MadeOtherwise) == otherwise and checksums(path) == before
+
+
+def test_what_is_no_folder_of_masks_is_not_touched(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").touch()
+    with pytest.raises(ValueError, match="must hold what MaskSet.save wrote") as caught: learn(tmp_path / "photos", X, Y)
+    assert not isinstance(caught.value, MadeOtherwise) and len(list((tmp_path / "photos").iterdir())) == 1
 
 
 def test_an_altered_shard_is_named_and_learned_again(tmp_path):
-    x, y = small_images()
-    path = learn(tmp_path / "masks.zarr", x, y)
+    path = learn(tmp_path / "masks.zarr", X, Y)
     before, chunk = checksums(path), path / "mask" / "c" / "2" / "0" / "0" / "0"
     for damage in (chunk.read_bytes()[:-4], bytes(len(chunk.read_bytes())), None):
         if damage is None: chunk.unlink()
         else: chunk.write_bytes(damage)
         with pytest.raises(ValueError, match="masks 6 … 8 do not fit their checksum"): MaskSet.load(path)
-        with pytest.warns(UserWarning, match="masks 6 … 8 were cut short or altered"): learn(path, x, y)
+        with pytest.warns(UserWarning, match="masks 6 … 8 were cut short or altered"): learn(path, X, Y)
         assert checksums(path) == before
 
 
 def test_it_can_be_read_while_it_is_written(tmp_path):
-    x, y = small_images()
     seen = []
 
     def look():
-        if not (tmp_path / "masks.zarr").is_dir(): return  # the memory an image takes is found before the folder is made
+        if not (tmp_path / "masks.zarr").is_dir(): return
         dataset = open_masks(tmp_path / "masks.zarr")
         done = dataset["written"].to_numpy()
         if done.any(): seen.append((int(done.sum()), float(dataset["sparsity"][done].to_numpy().mean())))
 
-    path = learn(tmp_path / "masks.zarr", x, y, model=Interrupted(look))
+    path = learn(tmp_path / "masks.zarr", X, Y, model=Interrupted(look))
     assert {count for count, _ in seen} == {3, 6, 9}
     assert seen[-1][1] == pytest.approx(MaskSet.load(path).sparsity[:9].mean().item())
 
 
 def test_a_data_set_need_not_fit_into_memory_and_labels_may_be_the_networks_own(tmp_path):
-    x, y = small_images()
-    from_dataset, from_tensor = learn(tmp_path / "a.zarr", TensorDataset(x, y), None), learn(tmp_path / "b.zarr", x, y)
+    class OnDisk(torch.utils.data.Dataset):
+        def __len__(self): return len(X)
+
+        def __getitem__(self, i):
+            read.append(i)
+            return X[i], int(Y[i])
+
+    read = []
+    from_dataset, from_tensor = learn(tmp_path / "a.zarr", OnDisk(), None), learn(tmp_path / "b.zarr", X, Y)
+    assert read == [0, *range(12)]  # the first is asked for the size
     assert checksums(from_dataset) == checksums(from_tensor)
-    assert torch.equal(MaskSet.load(learn(tmp_path / "c.zarr", x, None)).labels, small_network()(x).argmax(1))
+    assert checksums(learn(tmp_path / "c.zarr", TensorDataset(X, Y), None)) == checksums(from_tensor)
+    own = MaskSet.load(learn(tmp_path / "d.zarr", X, None))
+    assert torch.equal(own.labels, small_network()(X).argmax(1))
 
 
 def test_unsettled_masks_are_told_once_for_the_whole_folder(tmp_path):
-    x, y = small_images()
     began = time.monotonic()
-    with pytest.warns(UserWarning, match="12 of 12 masks had not settled") as told: learn(tmp_path / "masks.zarr", x, y, steps=2)
+    with pytest.warns(UserWarning, match="12 of 12 masks had not settled") as told:
+        learn(tmp_path / "masks.zarr", X, Y, steps=2)
     assert len(told) == 1 and time.monotonic() - began < 60
