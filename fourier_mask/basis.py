@@ -9,6 +9,7 @@ __all__ = ['BASES', 'Basis', 'fingerprints', 'RealFourier', 'Separable', 'check_
 # %% ../nbs/01_basis.ipynb #code-imports
 import hashlib
 import math
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 
@@ -207,7 +208,9 @@ def wavelet_matrix(
                          "pip install 'fourier-mask[wavelet]'.")
     from ptwt import MatrixWavedec
 
-    parts = MatrixWavedec(wavelet, levels)(torch.eye(n, dtype=torch.float64))
+    with warnings.catch_warnings():  # of torch, about the sparse tensors inside
+        warnings.simplefilter("ignore")
+        parts = MatrixWavedec(wavelet, levels)(torch.eye(n, dtype=torch.float64))
     return torch.cat(parts, -1).T.contiguous()
 
 # %% ../nbs/01_basis.ipynb #code-linear

@@ -76,7 +76,7 @@ def step_for_many(
     theta: Float[Tensor, "m"],  # the mask's numbers, in [0, 1]
     radius: Float[Tensor, ""],  # largest change of an entry
     *,
-    iterations: int = 500,  # at most
+    iterations: int = 2000,  # at most
     tolerance: float = 0.01,  # how far the decrease may be from the best step's, as a share of it
 ) -> Float[Tensor, "m"]:  # the best step, if all residuals were linear
     "Solve the step of a mask that many images share. Source: ours, after Gauss and Newton; Beck and Teboulle 2009."
