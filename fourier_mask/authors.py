@@ -47,7 +47,7 @@ def accuracy_share(problem: Problem, source: Source, theta: Float[Tensor, "n cha
     return right / clean if clean else (math.inf if right else 1.0)
 
 
-def gradient_of(told: Pass) -> Float[Tensor, "n m"]:
+def gradient_of(told: Pass) -> Float[Tensor, "n k"]:
     "The gradient of Eq. 2 at each mask: the mean over its images, and the penalty. Source: Eq. 2."
     pushed = cost_slope(told.residual)[:, None] * told.slopes
     images = torch.bincount(told.owner, minlength=len(told.pull)).to(pushed.dtype)

@@ -70,16 +70,16 @@ def test_the_objective_is_at_or_below_that_of_a_plain_loop(tolerance):
     assert excess.max() < (1.02 if tolerance is None else 1.001) and excess.mean() < 1.005, excess
 
 
-def test_the_best_mask_is_chosen_among_those_that_keep_the_prediction():
+def test_a_mask_that_keeps_the_prediction_is_worth_twice_one_that_does_not():
     model, (x, y) = small_network(), small_images()
     theirs, planes = least_objectives(model, x, y)
     filtered = torch.fft.ifft2(planes * torch.fft.fft2(x)).real
     keeps = model(filtered).argmax(1) == model(x).argmax(1)
     assert keeps.any() and not keeps.all()
     ours = learn_image_masks(model, x, y, **QUIET)
-    assert ours.prediction_kept.all() and ours.reached.all()
-    assert ((ours.objective - 1) / (theirs - 1))[keeps].max() < 1.02  # as above, where the lowest mask keeps it too
-    assert (ours.objective < 1.07).all()  # below the mask of ones
+    excess = (ours.objective - 1) / (theirs - 1)
+    assert ours.prediction_kept[keeps].all() and excess[keeps].max() < 1.02  # where the lowest mask keeps it, as above
+    assert ours.prediction_kept.mean() >= keeps.float().mean() and excess.max() < 2 * 1.02  # elsewhere at most twice
 
 
 def test_each_mask_is_what_it_would_be_alone():
@@ -108,7 +108,7 @@ def test_order_and_batches_do_not_matter_to_the_last_bit():
         return learn_image_masks(lambda x: 20 * network(x), x[rows], y, batch_size=batch_size, steps=25, **QUIET)
 
     rows = torch.randperm(11)
-    first, turned, cut = learn(torch.arange(11), 11), learn(rows, 11)[rows.argsort()], learn(torch.arange(11), 8)
+    first, turned, cut = learn(torch.arange(11), 11), learn(rows, 11)[rows.argsort()], learn(torch.arange(11), 5)
     assert len(first.steps.unique()) > 1
     for other in (turned, cut): assert torch.equal(other.masks, first.masks) and torch.equal(other.steps, first.steps)
 
@@ -145,6 +145,37 @@ def test_masks_that_do_not_settle_are_told_once_and_one_that_does_leaves():
     assert len(told) == 1 and not short.converged.any() and (short.steps == 3).all()
     masks = learn_image_masks(model, x, y, tolerance=1e-3, **QUIET)
     assert masks.converged.all() and masks.steps.max() < 30 and len(masks.steps.unique()) > 1
+
+
+def test_the_authors_schedule_is_their_rate_and_their_steps():
+    "Torch's own optimizer and scheduler, which is laid out for 200 times the steps, on the full plane."
+    model, (x, y), steps = small_network(), small_images(2), 60
+    with pytest.warns(UserWarning, match="2 of 2 masks had not settled"):
+        ours = learn_image_masks(model, x, y, schedule="authors", steps=steps, **QUIET)
+    assert ours.settings["schedule"] == "authors" and (ours.steps == steps).all()
+    for i in range(len(x)):
+        image, label = x[i : i + 1], y[i : i + 1]
+        with torch.no_grad(): clean = F.cross_entropy(model(image), label)
+        plane = torch.ones(x.shape[-2:], dtype=x.dtype, requires_grad=True)
+        optimizer = torch.optim.Adam([plane], 0.2, betas=(0.95, 0.999))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=200 * steps, pct_start=0.1)
+        for _ in range(steps):
+            masked = F.cross_entropy(model(torch.fft.ifft2(plane * torch.fft.fft2(image)).real), label)
+            (torch.exp((masked - clean) ** 2) + 0.07 * plane.mean()).backward()
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            with torch.no_grad(): plane.clamp_(0, 1)
+        assert (plane < 0.8).any()
+        # steps of 0.008, each off by Adam's ε of 1e-8 beside gradients of 0.07/30; float32 storage
+        torch.testing.assert_close(ours.masks[i, 0], plane.detach().float(), rtol=0, atol=1e-5)
+
+
+def test_the_authors_rule_stops_a_mask_whose_terms_stand_still():
+    "Images of zeros, without a penalty, move no mask: three hundred steps without change after the first."
+    model, (x, y) = small_network(), small_images(2)
+    masks = learn_image_masks(model, 0 * x, y, schedule="authors", weight=0, **QUIET)
+    assert masks.converged.all() and (masks.steps == 301).all()
 
 
 def test_the_authors_rate_is_that_of_torchs_scheduler():
@@ -305,6 +336,11 @@ def both_signs(x):
 def test_one_pixel():
     masks = learn_image_masks(both_signs, torch.ones(2, 1, 1, 1), **QUIET)
     assert masks.masks.shape == (2, 1, 1, 1) and masks.objective.max() < 1.07 and masks.converged.all()
+
+
+def test_one_pixel_of_three_channels_with_a_mask_each():
+    masks = learn_image_masks(both_signs, torch.ones(2, 3, 1, 1), channels=3, **QUIET)
+    assert masks.masks.shape == (2, 3, 1, 1) and masks.objective.max() < 1.07 and masks.converged.all()
 
 
 @pytest.mark.parametrize("p", [1, 1.5])

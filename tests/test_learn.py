@@ -1,5 +1,6 @@
 "The masks of data sets and classes: quality, the authors' own schedule, side effects, and what is refused."
 import math
+from dataclasses import replace
 
 import jaxtyping
 import pytest
@@ -9,8 +10,12 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from fourier_mask import Normalized, learn_dataset_mask
+from fourier_mask import dataset_mask as dataset_module
+from fourier_mask.authors import AUTHORS_DATASET, order_of
+from fourier_mask.basis import RealFourier
 from fourier_mask.data import planted
 from fourier_mask.dataset_mask import learn_class_masks
+from fourier_mask.form import Layout
 from fourier_mask.goal import KNEE, invariance
 from fourier_mask.train import TrainSettings, train_network
 
@@ -32,6 +37,14 @@ def annotations_off():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def rate(monkeypatch):
+    "Their schedule at another peak rate, so that few epochs go far."
+    def at(value): monkeypatch.setattr(dataset_module, "AUTHORS_DATASET", replace(AUTHORS_DATASET, max_lr=value))
+
+    return at
 
 
 def filtered(plane, x):
@@ -62,6 +75,92 @@ def test_the_objective_is_at_or_below_that_of_a_plain_loop(size, weight):
     excess = (ours.objective - 1) / (least_objective(model, x, y, weight) - 1)
     # a mask stops after two steps that promise less than 1 % of what is left above 1
     assert ours.converged and excess < 1.02
+
+
+def authors_loop(model, x, y, plane, epochs, max_lr, weight=0.2, seed=0):
+    """The authors' algorithm, written down plainly: the full plane, one image a step, torch's one-cycle schedule as it
+    comes. Returns the mask after each epoch, its accuracy over the clean one, and its mean size in the epoch."""
+    plane, masks, shares, curve = plane.clone().requires_grad_(), [], [], []
+    optimizer = torch.optim.Adam([plane], max_lr, betas=(0.95, 0.999))
+    steps = epochs * len(x)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total_steps=steps, pct_start=0.1)
+    for epoch in range(epochs):
+        sizes = []
+        for i in order_of(seed, epoch, len(x)).tolist():
+            image, label = x[i : i + 1], y[i : i + 1]
+            sizes.append(plane.detach().mean())
+            with torch.no_grad(): clean = F.cross_entropy(model(image), label)
+            masked = F.cross_entropy(model(filtered(plane, image)), label)
+            loss = torch.exp((masked - clean) ** 2) + weight * plane.mean()  # abs would rest at 0 with slope 0
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            with torch.no_grad(): plane.clamp_(0, 1)
+        masks.append(plane.detach().clone())
+        curve.append(torch.stack(sizes).mean())
+        with torch.no_grad(): right = [(model(z).argmax(1) == y).sum().item() for z in (filtered(plane, x), x)]
+        shares.append(right[0] / right[1] if right[1] else 1.0)
+    return masks, shares, torch.stack(curve)
+
+
+@pytest.mark.parametrize("size", [(6, 5), (4, 6), (5, 5)])
+@pytest.mark.parametrize("initial", ["ones", "random"])
+def test_the_authors_schedule_takes_the_authors_steps(size, initial, rate):
+    """Their parameter is the full plane, ours a number for each orbit, where the gradient of an orbit inside is twice
+    as large and that of an entry that mirrors itself is not. Adam divides by the gradient's size, so the steps are the
+    same, up to its ε = 1e-8 beside gradients of at least 0.2/30; a start that is point-symmetric stays so."""
+    model, (x, _) = small_network(size), small_images(size=size)
+    # labels that the network never gives: every mask keeps 99 % of nothing
+    with torch.no_grad(): y = (model(x).argmax(1) + 1) % 3
+    layout = Layout(RealFourier(size))
+    start = torch.ones(1, len(layout))
+    if initial == "random": start = torch.rand(1, len(layout), generator=torch.Generator().manual_seed(5))
+    start = layout.full(start)[0].double()
+    masks, _, curve = authors_loop(model, x, y, start, epochs=5, max_lr=0.06, seed=5)
+    assert (masks[-1] - start).abs().max() > 0.3 and (masks[-1] == 0).any()
+    rate(0.06)
+    with pytest.warns(UserWarning, match="did not settle"):
+        ours = learn_dataset_mask(model, x, y, schedule="authors", initial=initial, seed=5, epochs=5, progress=False)
+    # 60 steps of up to 0.06, each off by 1e-8 / (0.2/30); float32 storage
+    torch.testing.assert_close(ours.masks[0, 0], masks[-1].float(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours.trace["sparsity"].double(), curve, atol=1e-5, rtol=0)
+    assert ours.steps.item() == 60
+
+
+def test_the_99_percent_rule_returns_the_last_mask_that_counts(rate):
+    "A large penalty takes the mask away in the course of the epochs, and with it the accuracy."
+    model, (x, _) = small_network(), small_images()
+    with torch.no_grad(): y = model(x).argmax(1)
+    assert len(y.unique()) > 1
+    rate(0.05)
+    with pytest.warns(UserWarning, match="did not settle at 99 %"):
+        ours = learn_dataset_mask(model, x, y, schedule="authors", weight=30, epochs=8, progress=False)
+    ones = torch.ones(x.shape[-2:], dtype=x.dtype)
+    masks, shares, _ = authors_loop(model, x, y, ones, epochs=8, max_lr=0.05, weight=30)
+    counts = [epoch for epoch, share in enumerate(shares) if share >= 0.99]
+    assert counts and counts[-1] < 7 and not ours.converged
+    torch.testing.assert_close(ours.masks[0, 0], masks[counts[-1]].float(), atol=1e-5, rtol=0)  # as above
+    assert ours.prediction_kept == 1  # labels are the predictions, and 11 of 12 would be less than 99 %
+
+
+def test_a_mask_that_never_counts_is_returned_with_a_warning(rate):
+    model, (x, _) = small_network(), small_images()
+    with torch.no_grad(): y = model(x).argmax(1)
+    rate(1.0)
+    with pytest.warns(UserWarning, match="did not settle at 99 % of the clean accuracy"):
+        ours = learn_dataset_mask(model, x, y, schedule="authors", weight=1000, epochs=2, progress=False)
+    ones = torch.ones(x.shape[-2:], dtype=x.dtype)
+    masks, shares, _ = authors_loop(model, x, y, ones, epochs=2, max_lr=1.0, weight=1000)
+    assert max(shares) < 0.99 and not ours.converged
+    torch.testing.assert_close(ours.masks[0, 0], masks[-1].float(), atol=1e-5, rtol=0)  # the last one
+
+
+def test_the_authors_rule_to_stop_looks_at_sparsity_alone():
+    "Images of zeros, without a penalty, move no mask: seven epochs without change after the first."
+    x, y = small_images()
+    masks = learn_dataset_mask(small_network(), 0 * x, y, schedule="authors", weight=0, progress=False)
+    assert masks.converged and masks.steps == 8 * 12 and len(masks.trace["sparsity"]) == 8
 
 
 @pytest.mark.parametrize("size", [(6, 5), (4, 6), (1, 4), (5, 1), (1, 1), (2, 2)])
@@ -99,6 +198,14 @@ def test_random_starts_repeat_by_seed_and_end_near_where_ones_end():
         assert end.converged.all() and found[0, 3] and found.sum() == 2
         # of what exceeds 1: either end may be as far above the least value as the stopping rule allows, 2 %
         torch.testing.assert_close(end.objective - 1, ones.objective - 1, rtol=0.02, atol=0)
+
+
+def test_class_masks_take_the_authors_schedule():
+    model, (x, _) = small_network(), small_images()
+    with torch.no_grad(): y = model(x).argmax(1)
+    masks = learn_class_masks(model, x, y, schedule="authors", epochs=2, progress=False)
+    assert masks.labels.tolist() == y.unique().tolist() and masks.settings["schedule"] == "authors"
+    assert masks.settings["steps"] == 2 and (masks.steps == 2 * torch.bincount(y)[y.unique()]).all()
 
 
 def test_class_masks_are_those_of_each_class_alone():
@@ -224,6 +331,17 @@ def test_a_normalized_model_is_masked_behind_its_centring(wrapped):
     centred = (x - torch.tensor(0.3).double()) / 0.5  # 0.3 is stored as float32 by the model
     outside = learn_dataset_mask(network, centred, y, weight=0.02, progress=False)
     torch.testing.assert_close(inside.masks, outside.masks, atol=1e-5, rtol=0)  # float32 storage of 0.3, 1e-8 of it
+
+
+def test_output_fn_channels_and_p():
+    network, (x, y) = small_network(), small_images()
+    x = x.expand(-1, 3, -1, -1)
+
+    def model(z): return {"logits": network(z.mean(1, keepdim=True))}
+
+    masks = learn_dataset_mask(model, x, y, output_fn=lambda out: out["logits"], channels=3, p=2, progress=False)
+    assert masks.masks.shape == (1, 3, 6, 5) and masks.objective < 1.2
+    torch.testing.assert_close(masks.sparsity, masks.masks.square().mean((1, 2, 3)).sqrt())
 
 
 PAIRS = TensorDataset(*small_images())
