@@ -1,6 +1,7 @@
 """The authors' loop for masks of single images, written down plainly, one at a time and for many at once.
 
-It shares nothing with the package: the full plane, torch's own Adam and one-cycle schedule, three passes a step (forward,
+It shares nothing with the package: the full plane, torch's own Adam and one-cycle schedule, three passes a
+step (forward,
 back to the image, forward again for the prediction), and their rule to stop: 300 steps in a row in which the squared
 difference of the losses moves by at most 1e-6 and the norm by at most 1e-5, with the prediction as at the start.
 """
@@ -15,7 +16,8 @@ def filtered(x, masks): return torch.fft.ifft2(masks * torch.fft.fft2(x)).real
 
 def optimizer_of(masks):
     optimizer = torch.optim.Adam([masks], lr=RATE)
-    return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, epochs=MOST, steps_per_epoch=200, pct_start=0.1)
+    rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, epochs=MOST, steps_per_epoch=200, pct_start=0.1)
+    return optimizer, rates
 
 
 def one(network, x, y, most: int = MOST, weight: float = 0.07):
@@ -45,7 +47,7 @@ def many(network, x, y, most: int = MOST, weight: float = 0.07, tell=lambda step
     """The same for a batch of independent masks: (b, 1, h, w), the steps of each, and whether its rule was met.
 
     Adam and the schedule treat each entry by itself and all masks begin together, so one Adam over the batch takes each
-    mask's own steps; a mask is put aside at the step at which its rule is met. Those put aside leave the batch at times."""
+    mask's own steps; a mask is put aside at the step at which its rule is met. Those put aside leave the batch."""
     n, device = len(x), x.device
     with torch.no_grad(): clean = torch.cat([network(part) for part in x.split(64)])
     loss_clean, said = F.cross_entropy(clean, y, reduction="none"), clean.argmax(1)

@@ -71,11 +71,15 @@ def main():
                 took = seconds(call)
                 if number >= 2: taken[name].append(took)
     base = taken["bare network, to the image"]
-    ratios = {name: statistics.median(a / b for a, b in zip(values, base, strict=True)) for name, values in taken.items()}
-    print(f"VGG11 at half width, 32×32, batch {args.batch}, {torch.get_num_threads()} threads, torch {torch.__version__}, {args.rounds} rounds")
+    ratio = lambda values: statistics.median(a / b for a, b in zip(values, base, strict=True))
+    ratios = {name: ratio(values) for name, values in taken.items()}
+    print(f"VGG11 at half width, 32×32, batch {args.batch}, {torch.get_num_threads()} threads, "
+          f"torch {torch.__version__}, {args.rounds} rounds")
     for name, values in taken.items():
-        print(f"{name:34} {1000 * statistics.median(values):8.1f} ms   {ratios[name]:6.2f} × the bare passes to the image")
-    if ratios["one step of the mask"] > 1.15: raise SystemExit("a step of the mask costs more than 1.15 × the bare passes")
+        middle = 1000 * statistics.median(values)
+        print(f"{name:34} {middle:8.1f} ms   {ratios[name]:6.2f} × the bare passes to the image")
+    if ratios["one step of the mask"] > 1.15:
+        raise SystemExit("a step of the mask costs more than 1.15 × the bare passes")
 
 
 if __name__ == "__main__":

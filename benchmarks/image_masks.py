@@ -59,8 +59,8 @@ def synchronized(call, device) -> float:
 
 
 def step_cost(network, x, y, size: int, rounds: int, precision: str = "float32"):
-    """A step of the learner against the network's own forward pass and back to the image, at the same batch size: ratio,
-    milliseconds of both, and megabytes that autograd keeps. Seven steps less two, so that what is done once is not in it;
+    """A step of the learner against the network's own forward pass and back to the image, at one batch size: ratio,
+    milliseconds of both, and megabytes that autograd keeps. Seven steps less two, so that what is done once is not in;
     no mask leaves the batch. The least of the rounds, since whatever else the machine does only adds."""
     rows = torch.arange(size) % len(x)
     x, y, steps, taken = x[rows].contiguous(), y[rows], 5, []
@@ -99,7 +99,8 @@ def variants(network, x, y, theirs, first):
     "Our learner under several names; prints a line for each."
     threads = torch.get_num_threads()
     other_threads = 1 if threads > 1 else 2
-    asked = {"fast": {}, "in another order": {}, "batches of 16": dict(batch_size=16), "batches of 5": dict(batch_size=5),
+    asked = {"fast": {}, "in another order": {}, "batches of 16": dict(batch_size=16),
+             "batches of 5": dict(batch_size=5),
              "bf16": dict(precision="bf16"), f"{other_threads} threads": {}}
     reference, size, _ = theirs
     print(f"\n{'':18}{'ms a mask':>10}{'steps':>7}{'settled':>8}{'kept':>7}   above 1, of theirs: mean (of means) worst"
@@ -129,7 +130,7 @@ def main():
     parser.add_argument("--folder", help="of photographs, for lite0")
     parser.add_argument("--images", type=int, help=f"how many; if not given {NUMBER}")
     parser.add_argument("--most", type=int, default=MOST, help="steps of the authors' loop, at most; theirs is 20,000")
-    parser.add_argument("--timed", type=int, default=2, help="images on which the authors' loop is timed, one at a time")
+    parser.add_argument("--timed", type=int, default=2, help="images on which the authors' loop is timed, one by one")
     parser.add_argument("--rounds", type=int, default=9, help="timings of a step")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
@@ -150,17 +151,19 @@ def main():
                  for i in range(count)]
         theirs = quality(network, x, y, masks)
         each = sum(timed) / count * steps.float().mean().item()
-        print(f"\nauthors' loop, one at a time: {each:.2f} s a mask ({1000 * sum(timed) / count:.1f} ms a step on {count} "
+        print(f"\nauthors' loop, one at a time: {each:.2f} s a mask "
+              f"({1000 * sum(timed) / count:.1f} ms a step on {count} "
               f"images, {steps.float().mean():.0f} steps in the mean, {steps.min()} to {steps.max()}); all at once "
               f"{slow:.0f} s\n{int(met.sum())} of {len(x)} met the rule; above 1: {theirs[0].mean():.3e}, "
               f"sparsity {theirs[1].mean():.5f}, predictions kept {100 * theirs[2].float().mean():.1f} %")
     first = variants(network, x, y, theirs, None)
     times = each * len(x) / first[2]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"\n{times:.0f} times as many masks a second as the authors' loop; largest memory of this process {peak:.0f} MB")
+    print(f"\n{times:.0f} times as many masks a second as the authors' loop; largest memory {peak:.0f} MB")
     if args.device == "cuda": print(f"largest memory on the GPU {torch.cuda.max_memory_allocated() / 1e6:.0f} MB")
     ratio = costs.get((64, "float32"))
-    if ratio and ratio > ASKED: raise SystemExit(f"a step of 64 masks costs {ratio:.2f} × the bare passes; {ASKED} is asked")
+    if ratio and ratio > ASKED:
+        raise SystemExit(f"a step of 64 masks costs {ratio:.2f} × the bare passes; {ASKED} is asked")
     value = (first[1].mean() / theirs[0].mean()).item()
     if value > 1: raise SystemExit(f"our masks leave {value:.3f} of what theirs leave above 1; at most 1 is asked")
 

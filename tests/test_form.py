@@ -23,7 +23,8 @@ def layouts(space, n=4):
     "Every form that a space carries, in every basis."
     forms = [Free(), Rings(n)] + ([Sectors(n), RingsAndSectors(n, 3)] if len(space) == 2 else [])
     bases = [RealFourier(space), Cosine(space)]
-    return [Layout(basis, form) for basis in bases for form in forms] + [Layout(Linear(rotation(math.prod(space)), space))]
+    rotated = Layout(Linear(rotation(math.prod(space)), space))
+    return [Layout(basis, form) for basis in bases for form in forms] + [rotated]
 
 
 def random(layout, n=2, channels=3, seed=0):
@@ -85,7 +86,8 @@ def test_sectors_leave_zero_frequency_alone_and_count_half_turns(space, n):
     v, u = (torch.fft.fftfreq(side, dtype=torch.float64) for side in space)
     for i in range(space[0]):
         for j in range(space[1]):  # twice as far out, the same direction
-            if 2 * abs(v[i]) < 0.5 and 2 * abs(u[j]) < 0.5: assert plane[i, j] == plane[2 * i % space[0], 2 * j % space[1]]
+            if 2 * abs(v[i]) < 0.5 and 2 * abs(u[j]) < 0.5:
+                assert plane[i, j] == plane[2 * i % space[0], 2 * j % space[1]]
 
 
 def test_bands_of_both_are_the_pieces_that_both_cut():

@@ -74,7 +74,8 @@ def test_at_an_empty_mask_the_reference_is_all_there_is():
 def test_slopes_are_right(kind):
     x, basis = images((3, 4)), RealFourier((3, 4))
     part, X = part_from(kind, basis), basis(images((3, 4)))
-    theta = 0.1 + 0.8 * torch.rand(2, 2, len(basis.counts), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    theta = 0.1 + 0.8 * torch.rand(2, 2, len(basis.counts), dtype=torch.float64, generator=generator)
     act = lambda theta: basis.inverse(part(X, Layout(basis).entries(theta)))
     assert torch.autograd.gradcheck(act, theta.requires_grad_()) and x.shape == act(theta).shape
 

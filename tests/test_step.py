@@ -63,7 +63,8 @@ def test_scipy_finds_nothing_better(b, seed):
     given_ = drawn(b, 8, 3.0, 0.5, 1.5, seed)
     down, up = (ends[0].numpy() for ends in ends_of(given_[3][None], torch.tensor([0.3], dtype=torch.float64)))
     value = lambda step: objective(*given_[:3], torch.from_numpy(step))
-    slope = lambda step: (cost_slope(given_[0] + given_[1] @ torch.from_numpy(step)) @ given_[1] / b + given_[2]).numpy()
+    pushed = lambda step: cost_slope(given_[0] + given_[1] @ torch.from_numpy(step)) @ given_[1] / b
+    slope = lambda step: (pushed(step) + given_[2]).numpy()
     theirs = scipy.optimize.minimize(value, np.zeros(8), jac=slope, bounds=list(zip(down, up, strict=True)),
                                      method="L-BFGS-B", options=dict(ftol=1e-15, gtol=1e-12))
     steps = [step_for_many(*given_, torch.tensor(0.3, dtype=torch.float64), iterations=9000, tolerance=1e-7)]
@@ -76,7 +77,8 @@ def test_both_ways_agree_on_one_image(residual):
     given_ = list(drawn(1, 25, 2.0, 0.3))
     given_[0] = torch.tensor([residual], dtype=torch.float64)
     values = [objective(*given_[:3], step) for step in (
-        alone(*given_, 0.2), step_for_many(*given_, torch.tensor(0.2, dtype=torch.float64), iterations=5000, tolerance=1e-6))]
+        alone(*given_, 0.2),
+        step_for_many(*given_, torch.tensor(0.2, dtype=torch.float64), iterations=5000, tolerance=1e-6))]
     assert values[0] <= values[1] + 1e-12 and values[0] == pytest.approx(values[1], rel=1e-4)  # the gap asked for
 
 
@@ -130,4 +132,5 @@ def test_masks_of_a_batch_take_the_steps_they_take_alone():
     together = step_for_one(residual, slopes, pull.expand(7, -1), theta, radius)
     for i in range(7):
         row = slice(i, i + 1)
-        assert torch.equal(step_for_one(residual[row], slopes[row], pull[None], theta[row], radius[row])[0], together[i])
+        by_itself = step_for_one(residual[row], slopes[row], pull[None], theta[row], radius[row])[0]
+        assert torch.equal(by_itself, together[i])
