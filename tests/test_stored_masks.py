@@ -230,7 +230,8 @@ def test_another_run_is_refused_with_the_difference_and_nothing_is_touched(tmp_p
 def test_what_is_no_folder_of_masks_is_not_touched(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").touch()
-    with pytest.raises(ValueError, match="must hold what MaskSet.save wrote") as caught: learn(tmp_path / "photos", X, Y)
+    with pytest.raises(ValueError, match="must hold what MaskSet.save wrote") as caught:
+        learn(tmp_path / "photos", X, Y)
     assert not isinstance(caught.value, MadeOtherwise) and len(list((tmp_path / "photos").iterdir())) == 1
 
 
