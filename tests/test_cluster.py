@@ -12,21 +12,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from distributed import Client, LocalCluster
-from test_learn import small_images, small_network
-from torch import Tensor, nn
+from distributed import Client, Future, LocalCluster
+from small import small_images, small_network
+from torch import nn
 from torch.utils.data import TensorDataset
 
-from fourier_mask import MaskSet, cluster, learn_image_masks
-from fourier_mask.cluster import TRIES, Unfinished, connect, spread
-from fourier_mask.learn import MOST_IMAGES, find_batch_size
-from fourier_mask.mask import PER_MASK
+from fourier_mask import MaskSet, cluster, learn_image_masks, store_image_masks
+from fourier_mask.basis import Linear
+from fourier_mask.cluster import TRIES, connect, spread
+from fourier_mask.learn import MOST_IMAGES, find_batch_size, parts_of
+from fourier_mask.mask_set import PER_MASK
 from fourier_mask.runner import Task, run_tasks
-from fourier_mask.store import checksums, store_image_masks
+from fourier_mask.settings import ImageMaskSettings
+from fourier_mask.store import checksums
+from fourier_mask.workers import Unfinished
 
 # sockets that dask leaves to the garbage collector when a worker is killed
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-SETTINGS = dict(tolerance=1e-3, batch_size=4, progress=False)
+SETTINGS = dict(batch_size=4, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +54,7 @@ class Watched(nn.Module):
         return self.inner(x)
 
 
-def same(a, b):
-    return torch.equal(a.masks, b.masks) and all(torch.equal(getattr(a, name), getattr(b, name)) for name in PER_MASK)
+def same(a, b): return all(torch.equal(getattr(a, name), getattr(b, name)) for name in ("masks", *PER_MASK))
 
 
 def lines(path): return Path(path).read_text().split("\n")[:-1]
@@ -65,6 +67,23 @@ def test_two_workers_learn_what_one_process_learns(pair):
     assert same(alone, together) and alone.settings == together.settings
     # the caller's network is as it was
     assert together.index.tolist() == list(range(10)) and all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("n", [1, 9])
+def test_a_shard_of_one_image_is_learned_as_in_one_process(pair, n):
+    "The last of nine has a shard to itself, which is filled up; a single image has no company anywhere, and is not."
+    model, (x, y) = small_network(), small_images(n)
+    alone, together = (learn_image_masks(model, x, y, client=client, **SETTINGS) for client in (None, pair))
+    assert same(alone, together)
+
+
+def test_another_basis_part_and_loss_reach_the_workers(pair):
+    "A matrix of one's own, once for all shards."
+    x, _ = small_images(5)
+    matrix = torch.linalg.qr(torch.rand(30, 30, generator=torch.Generator().manual_seed(2), dtype=torch.float64)).Q
+    asked = dict(basis=Linear(matrix, (6, 5)), part="amplitude", loss="squared_error", weight=0.01) | SETTINGS
+    alone, together = (learn_image_masks(small_network(), x, client=client, **asked) for client in (None, pair))
+    assert same(alone, together) and together.held.keys() == alone.held.keys()
 
 
 def test_the_stores_of_one_process_of_one_worker_and_of_two_are_equal(pair, tmp_path):
@@ -138,16 +157,15 @@ def test_a_shard_that_fails_three_times_is_named_and_the_others_are_done(pair, t
 def test_the_batch_size_is_measured_on_a_worker(pair, monkeypatch):
     x, y = small_images(4)
     monkeypatch.setitem(MOST_IMAGES, "cpu", 2)  # of this process
-    # the most that a processor is given
-    assert (
-        learn_image_masks(small_network(), x, y, client=pair, tolerance=1e-3, progress=False).settings["batch_size"]
-        == 64
-    )
+    masks = learn_image_masks(small_network(), x, y, client=pair, progress=False)
+    assert masks.settings["batch_size"] == 64  # the most that a processor is given
 
 
 def test_workers_that_share_a_device_share_its_memory(monkeypatch):
     monkeypatch.setattr("fourier_mask.learn.free_memory", lambda device: 2**17)  # as small as the network
-    sizes = [find_batch_size(small_network(), small_images(1)[0], 1, None, sharers) for sharers in (1, 2, 4)]
+    x, _ = small_images(1)
+    given = small_network(), x, ImageMaskSettings(), parts_of((6, 5)), None
+    sizes = [find_batch_size(*given, sharers) for sharers in (1, 2, 4)]
     assert sizes[0] == 2 * sizes[1] == 4 * sizes[2] >= 4
 
 
@@ -160,10 +178,11 @@ def test_a_shard_is_sent_without_the_images_around_it(pair, monkeypatch, tmp_pat
 
     def weigh(client, function, tasks):
         tasks = list(tasks)
-        weights.extend(len(pickle.dumps([part for part in task if isinstance(part, Tensor | tuple)])) for task in tasks)
+        sent = [[part for part in task if not isinstance(part, Future)] for task in tasks]
+        weights.extend(len(pickle.dumps(parts)) for parts in sent)
         return spread(client, function, tasks)
 
-    for page in ("cluster", "store"): monkeypatch.setattr(f"fourier_mask.{page}.spread", weigh)
+    for page in ("workers", "mask_folder"): monkeypatch.setattr(f"fourier_mask.{page}.spread", weigh)
     monkeypatch.chdir(tmp_path)
     x, y = small_images(4)
     learn(small_network(), x.repeat(500, 1, 1, 1)[:8], y.repeat(500)[:8], client=pair, **SETTINGS)

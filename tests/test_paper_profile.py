@@ -8,7 +8,8 @@ from test_imagenette import cut_short, original, source  # noqa: F401  (fixtures
 from test_reproduce import metrics, refused, run
 
 from fourier_mask import cli
-from fourier_mask.study import PROFILES, Study
+from fourier_mask.profiles import PROFILES
+from fourier_mask.study import Study
 
 SMALL = {
     "data.size": 32,
@@ -18,7 +19,7 @@ SMALL = {
     "train.attack.train_steps": 1,
     "train.attack.eval_steps": 1,
     "train.attack.eval_images": 5,
-    "mask.epochs": 2,
+    "mask.steps": 2,
 }
 
 

@@ -10,7 +10,7 @@ from test_reproduce import COMMAND, metrics, run
 
 SMALL = [
     word
-    for setting in ("data.n_train=150", "data.n_val=60", "train.epochs=3", "mask.epochs=2")
+    for setting in ("data.n_train=150", "data.n_val=60", "train.epochs=3", "mask.steps=2")
     for word in ("--set", setting)
 ]
 

@@ -1,15 +1,26 @@
-"The store under damage, concurrency and sudden death, in real processes."
+"The store under damage, concurrency and sudden death, in real processes; and what a study makes of it."
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 import torch
 
-from fourier_mask.store import Store, check_folder
-from fourier_mask.study import Study
+from fourier_mask import mask_folder
+from fourier_mask import study as study_page
+from fourier_mask.device import threads
+from fourier_mask.mask_folder import MadeOtherwise
+from fourier_mask.profiles import load_profile
+from fourier_mask.record import origin
+from fourier_mask.settings import DatasetMaskSettings, ImageMaskSettings
+from fourier_mask.shards import open_masks
+from fourier_mask.store import Store, check_folder, checksums, write_whole
+from fourier_mask.study import Selection, Study
+from fourier_mask.train import TrainSettings, new_network
 
 SLOW = """
 import os, sys, time
@@ -69,7 +80,7 @@ def test_damage_is_named_and_made_again(tmp_path, damage):
 def test_a_damaged_network_and_mask_are_made_again_with_the_same_numbers(tmp_path):
     study = lambda: Study(
         "smoke",
-        settings={"train.epochs": 1, "mask.epochs": 1, "data.n_train": 100, "data.n_val": 50},
+        settings={"train.epochs": 1, "mask.steps": 1, "data.n_train": 100, "data.n_val": 50},
         store=Store(tmp_path),
         progress=False,
     )
@@ -91,7 +102,7 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path):
 def test_what_is_stored_can_run_nothing(tmp_path):
     Study(
         "smoke",
-        settings={"train.epochs": 1, "mask.epochs": 1, "data.n_train": 100, "data.n_val": 50},
+        settings={"train.epochs": 1, "mask.steps": 1, "data.n_train": 100, "data.n_val": 50},
         store=Store(tmp_path),
         progress=False,
     ).dataset_mask("natural")
@@ -127,3 +138,142 @@ def test_a_resumable_maker_finds_what_it_left_and_another_does_not(tmp_path):
         assert store.fetch("x", {"n": 1}, make, resume=resume).record["files"].keys() == {"half.txt"}
         assert seen == [False, resume]
         assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_folder_is_made_whole_or_not_at_all(tmp_path):
+    def half(part):
+        part.mkdir()
+        (part / "a.txt").write_text("1")
+        if fails: raise OSError("no room")
+
+    fails = True
+    with pytest.raises(OSError, match="no room"): write_whole(tmp_path / "numbers", half)
+    assert os.listdir(tmp_path) == []
+    fails = False
+    assert write_whole(tmp_path / "numbers", half) == "numbers" and os.listdir(tmp_path) == ["numbers"]
+
+
+class Given(Study):
+    "A study whose network and selection are at hand, so that masks of single images cost nothing else."
+
+    weights = 0  # seed of the network's
+
+    def network(self, regime):
+        torch.manual_seed(self.weights)
+        return new_network(self.data, TrainSettings(width=0.125)).eval()
+
+    def selection(self):
+        x = self.data.val.images[:6]
+        return Selection(x, self.data.val.labels[:6], torch.arange(6), x, 6, 6)
+
+
+def given(folder, weights=0):
+    settings = {"data.n_train": 10, "data.n_val": 10, "image.shard_size": 2}
+    study = Given("smoke", settings=settings, store=Store(folder), progress=False)
+    study.weights = weights
+    return study
+
+
+@contextmanager
+def stopped(monkeypatch, error, shards):
+    "Raise something in place of writing one shard more."
+    left, write = list(range(shards)), mask_folder.write_shard
+
+    def limited(*arguments):
+        if not left: raise error
+        left.pop()
+        write(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mask_folder, "write_shard", limited)
+        yield
+
+
+def shards(folder):
+    path, = folder.glob("image_masks/*/masks.zarr")
+    return path, open_masks(path)["written"].to_numpy().tolist()
+
+
+def test_masks_of_single_images_go_on_where_a_run_was_cut_short(tmp_path, monkeypatch):
+    with stopped(monkeypatch, KeyboardInterrupt(), 1), pytest.raises(KeyboardInterrupt):
+        given(tmp_path / "cut").image_masks("natural")
+    assert shards(tmp_path / "cut")[1] == [True] * 2 + [False] * 4
+    times = [p.stat().st_mtime_ns for p in (shards(tmp_path / "cut")[0] / "mask" / "c").glob("0/0/0/0")]
+    entries = [given(tmp_path / name).entry("image_masks:natural").path for name in ("cut", "calm")]
+    assert [p.stat().st_mtime_ns for p in (entries[0] / "masks.zarr" / "mask" / "c").glob("0/0/0/0")] == times
+    assert checksums(entries[0]) == checksums(entries[1])  # nothing else is there, no second lock
+    left = {p.name for p in (tmp_path / "cut" / "image_masks").iterdir()}
+    assert left == {entries[0].name, f"{entries[0].name}.lock"}
+
+
+def test_only_masks_made_otherwise_are_begun_again(tmp_path, monkeypatch):
+    "A mistake on the way costs no shard; those of another network are of no use."
+    for more in (1, 1, 0):  # from the second time on there are shards of an earlier run
+        with stopped(monkeypatch, ValueError("a mistake"), more), pytest.raises(ValueError, match="a mistake"):
+            given(tmp_path).image_masks("natural")
+    assert shards(tmp_path)[1] == [True] * 4 + [False] * 2
+    with pytest.warns(UserWarning, match="its masks were made otherwise, network is .* Beginning again"):
+        again = given(tmp_path, weights=1).image_masks("natural")
+    assert torch.equal(again.masks, given(tmp_path / "calm", weights=1).image_masks("natural").masks)
+
+
+def test_a_mistake_in_the_folder_is_no_reason_to_begin_again(tmp_path, monkeypatch):
+    study, calls = given(tmp_path), []
+
+    def refuse(*arguments):
+        calls.append(arguments)
+        raise kind("no")
+
+    monkeypatch.setattr(study_page, "fill", refuse)
+    (part := tmp_path / "part" / "masks.zarr").mkdir(parents=True)
+    kind = ValueError
+    with pytest.raises(ValueError, match="no"): study_page.make_image_masks(study, "image_masks:natural", part.parent)
+    assert part.is_dir() and len(calls) == 1
+    kind = lambda word: MadeOtherwise(part, word)
+    with pytest.warns(UserWarning, match="Beginning again"), pytest.raises(MadeOtherwise):
+        study_page.make_image_masks(study, "image_masks:natural", part.parent)
+    assert not part.exists() and len(calls) == 3
+
+
+def test_what_changes_no_mask_is_in_no_key(tmp_path):
+    plain = Study("smoke", store=Store(tmp_path), progress=False)
+    for changes in ({"image.batch_size": 8}, {"image.shard_size": 8}, {"need_mb": 1}, {"mask.seed": 31}, {"mask.p": 1}):
+        assert plain.variant(changes).key("image_masks:natural") == plain.key("image_masks:natural"), changes
+        assert plain.variant(changes).key("dataset_mask:natural") == plain.key("dataset_mask:natural"), changes
+    for need, changes in (("image_masks:natural", {"image.weight": 0.1}), ("dataset_mask:natural", {"mask.steps": 3}),
+                          ("class_masks:natural", {"mask.starts": 2}), ("image_masks:natural", {"image.n": 7})):
+        assert plain.variant(changes).key(need) != plain.key(need), changes
+
+
+def test_a_studys_settings_are_the_learners_and_its_seed(tmp_path):
+    study = Study("smoke", seed=5, settings={"image.seed": 7, "mask.weight": 1}, store=Store(tmp_path), progress=False)
+    assert study.mask_settings("class_masks") == DatasetMaskSettings(weight=1.0, steps=10, seed=5)
+    assert study.mask_settings("attacked_masks") == ImageMaskSettings(seed=7)
+
+
+@pytest.mark.parametrize("changes", [
+    {"mask.steps": True}, {"mask.steps": "3"}, {"mask.steps": 2.0}, {"mask.weight": "0.1"}, {"mask.weight": False},
+    {"image.n": True}, {"image.batch_size": "8"}, {"data.n_val": True}, {"need_mb": "1"}, {"train.width": True},
+    {"train.epochs": True}, {"train.epochs": {"natural": True}}, {"train.epochs": "3"}, {"train.compile": 1},
+    {"train.attack.eval_steps": "5"}, {"data.path": 3}, {"mask.schedule": True},
+])
+def test_a_setting_of_another_kind_is_refused_by_name(changes):
+    name, = changes
+    with pytest.raises(ValueError, match=f"setting {name}.* is not allowed"): load_profile("smoke", changes)
+
+
+def test_several_starts_are_kept_best_first(tmp_path):
+    settings = {"train.epochs": 1, "mask.steps": 4, "mask.starts": 2, "data.n_train": 100, "data.n_val": 50}
+    study = Study("smoke", settings=settings, store=Store(tmp_path), progress=False)
+    masks, classes = study.dataset_mask("natural"), study.class_masks("natural")
+    assert len(masks) == 2 and masks.objective[0] <= masks.objective[1]
+    assert classes.labels.tolist() == [c for c in range(5) for _ in range(2)]
+    kept = (study.logits("natural").argmax(1) == study.logits("natural", masked=True).argmax(1)).float().mean()
+    assert kept.item() == pytest.approx(masks.prediction_kept[0].item())
+
+
+@pytest.mark.parametrize("asked", ["4,2", "", "many"])
+def test_threads_are_those_that_compute_whatever_the_environment_says(tmp_path, monkeypatch, asked):
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    study = Study("smoke", store=Store(tmp_path), progress=False)
+    assert origin(study, time.monotonic())["threads"] == threads() == torch.get_num_threads()
