@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TITLE', 'UNIT', 'canvas', 'letters', 'show_plane', 'show_image', 'plot_layer', 'show_answers', 'plot_masks',
-           'plot_class_masks', 'plot_filtered', 'plot_mask_columns']
+           'plot_class_masks', 'plot_filtered', 'plot_mask_columns', 'plot_functions']
 
 # %% ../nbs/33_pictures.ipynb #code-import-math-itertools-matplotlib
 import math
@@ -206,4 +206,28 @@ def plot_mask_columns(
                 show_plane(ax, plane.mean(0), title, cmap=colours_of_planes[letter], vmin=0, vmax=1)
             else:
                 show_image(ax, plane, title)
+    return fig
+
+# %% ../nbs/12a_pictures.ipynb #code-plot-functions
+def plot_functions(
+    functions: dict[str, Float[Tensor, "k h w"]],  # leading functions of a basis, by network
+    values: dict[str, Float[Tensor, "k"]],  # their masks
+    profiles: dict[str, dict[str, Float[Tensor, "rings"]]],  # by network and name: over rings, in [0, 1]
+    centers_cyc: Float[Tensor, "rings"],  # middle of each ring, cycles per pixel
+) -> Figure:
+    "What learned bases are made of, and which frequencies they pass. Source: ours, for Figure A2."
+    most = max(map(len, functions.values()))
+    fig, axes = canvas(len(functions), most + 1, (1.5, 1.6))
+    for row, (name, planes) in zip(axes, functions.items(), strict=True):
+        for ax in row[:-1]: ax.set_axis_off()
+        for ax, plane, value in zip(row, planes, values[name], strict=False):
+            top = plane.abs().max().item()
+            ax.imshow(plane.numpy(), cmap="RdBu_r", vmin=-top, vmax=top, interpolation="nearest")
+            ax.set_title(f"{value:.2f}", fontsize=8)
+        row[0].set_title(f"{name}  {values[name][0]:.2f}", fontsize=8)
+        for label, profile in profiles[name].items(): row[-1].plot(centers_cyc, profile, label=label)
+        row[-1].set(yscale="log", ylim=(1e-3, 1.5))
+        row[-1].tick_params(labelsize=6)
+        row[-1].legend(fontsize=6)
+    axes[-1, -1].set_xlabel("cycles per pixel", fontsize=7)
     return fig
