@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from test_learn import small_images, small_network
+from small import small_images, small_network
 from torch import nn
 
 from fourier_mask import Normalized, learn_image_masks

@@ -6,6 +6,7 @@ import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
+from small import small_images, small_network
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -18,17 +19,6 @@ from fourier_mask.dataset_mask import learn_class_masks
 from fourier_mask.form import Layout
 from fourier_mask.goal import KNEE, invariance
 from fourier_mask.train import TrainSettings, train_network
-
-
-def small_network(size=(6, 5), classes=3):
-    torch.manual_seed(0)
-    layers = nn.Conv2d(1, 4, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(4 * size[0] * size[1], classes)
-    return nn.Sequential(*layers).double()
-
-
-def small_images(n=12, size=(6, 5), classes=3):
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(n, 1, *size, generator=generator, dtype=torch.float64), torch.arange(n) % classes
 
 
 @pytest.fixture
