@@ -41,10 +41,10 @@ def split(
 
 # %% ../nbs/08_prepare.ipynb #code-folded
 class ConvNormTracer(fx.Tracer):
-    "Follows a model down to its layers, batch norms of other libraries among them. Source: ours, by torch.fx."
+    "Follows a model down to its layers, those that other libraries derive among them. Source: ours, by torch.fx."
 
     def is_leaf_module(self, module, name):
-        return isinstance(module, nn.modules.batchnorm._BatchNorm) or super().is_leaf_module(module, name)
+        return isinstance(module, (nn.Conv2d, nn.BatchNorm2d)) or super().is_leaf_module(module, name)
 
 
 def folded(
@@ -59,7 +59,7 @@ def folded(
         if len(pair) < 2 or not isinstance(pair[0], fx.Node) or pair[0].op != "call_module": continue
         conv, norm = (modules[each.target] for each in pair)
         alone = len(pair[0].users) == 1 and sum(each.target == pair[0].target for each in graph.nodes) == 1
-        fits = type(conv) is nn.Conv2d and isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats
+        fits = isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats
         if not (fits and alone): continue
         rest = [getattr(norm, name) for name in ("drop", "act") if hasattr(norm, name)]  # timm's norms hold both
         put(copied, pair[0].target, fuse_conv_bn_eval(conv, norm))
@@ -82,13 +82,14 @@ def folded_if_same(
     modules = list(network.modules()) if isinstance(network, nn.Module) else []
     hooked = any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in modules)
     if hooked or not any(isinstance(m, nn.BatchNorm2d) for m in modules): return network
-    try:
-        candidate = folded(network)
-        with torch.no_grad(): out, again = network(x), candidate(x)
-        same = torch.allclose(again, out, rtol=0, atol=tolerance * out.abs().max().item())
-    except Exception:  # noqa: BLE001  # whatever torch.fx or a model's own code says: the network works as it is
-        return network
-    return candidate if same else network
+    for layout in [torch.channels_last] * (x.device.type == "cpu") + [torch.preserve_format]:
+        try:
+            candidate = folded(network).to(memory_format=layout)
+            with torch.no_grad(): out, again = network(x), candidate(x)
+            if torch.allclose(again, out, rtol=0, atol=tolerance * out.abs().max().item()): return candidate
+        except Exception:  # noqa: BLE001, S112  # whatever torch.fx or a model's own code says: it works as it is
+            continue
+    return network
 
 # %% ../nbs/08_prepare.ipynb #code-prepared
 @dataclass(frozen=True)
