@@ -24,7 +24,8 @@ from fourier_mask.descent import Newton, Problem, descend
 from fourier_mask.device import computing, free_memory, frozen
 from fourier_mask.form import Layout
 from fourier_mask.goal import Keep, cost, cross_entropy
-from fourier_mask.learn import learn_image_masks, saved_bytes
+from fourier_mask.learn import learn_image_masks
+from fourier_mask.learner import saved_bytes
 from fourier_mask.part import Filter
 from fourier_mask.prepare import prepared, source_of
 

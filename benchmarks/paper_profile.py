@@ -28,7 +28,7 @@ from fourier_mask.data import Data, Images, fashion5, front_of_each
 from fourier_mask.dataset_mask import DATASET_SCHEDULES
 from fourier_mask.device import computing
 from fourier_mask.imagenette import COUNTS, train_canvas
-from fourier_mask.learn import find_batch_size
+from fourier_mask.learner import find_batch_size
 from fourier_mask.study import PROFILES, Study
 from fourier_mask.train import accuracy_pct, new_network, predict, train_network
 

@@ -27,7 +27,8 @@ import torch.nn.functional as F
 from fourier_mask import store_image_masks
 from fourier_mask.cluster import connect
 from fourier_mask.device import computing, frozen, on_device
-from fourier_mask.learn import learn_image_masks, saved_bytes
+from fourier_mask.learn import learn_image_masks
+from fourier_mask.learner import saved_bytes
 from fourier_mask.models import ARCHITECTURES
 from fourier_mask.store import checksums, figures_folder
 

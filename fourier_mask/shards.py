@@ -380,3 +380,8 @@ def mask_set_to_xarray(
     except (OSError, ValueError): return dataset_of(masks)
     if sum_of_sums(dataset) != known: return dataset_of(masks)
     return dataset.drop_vars(["checksum", "origin", "written"])
+
+# %% ../nbs/13_shards.ipynb #code-given-to-the-set
+MaskSet.save = save_mask_set
+MaskSet.load = staticmethod(load_mask_set)
+MaskSet.to_xarray = mask_set_to_xarray

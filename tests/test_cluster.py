@@ -20,7 +20,7 @@ from torch.utils.data import TensorDataset
 from fourier_mask import MaskSet, cluster, learn_image_masks, store_image_masks
 from fourier_mask.basis import Linear
 from fourier_mask.cluster import TRIES, connect, spread
-from fourier_mask.learn import MOST_IMAGES, find_batch_size, parts_of
+from fourier_mask.learner import MOST_IMAGES, find_batch_size, parts_of
 from fourier_mask.mask_set import PER_MASK
 from fourier_mask.runner import Task, run_tasks
 from fourier_mask.settings import ImageMaskSettings
@@ -162,7 +162,7 @@ def test_the_batch_size_is_measured_on_a_worker(pair, monkeypatch):
 
 
 def test_workers_that_share_a_device_share_its_memory(monkeypatch):
-    monkeypatch.setattr("fourier_mask.learn.free_memory", lambda device: 2**17)  # as small as the network
+    monkeypatch.setattr("fourier_mask.learner.free_memory", lambda device: 2**17)  # as small as the network
     x, _ = small_images(1)
     given = small_network(), x, ImageMaskSettings(), parts_of((6, 5)), None
     sizes = [find_batch_size(*given, sharers) for sharers in (1, 2, 4)]

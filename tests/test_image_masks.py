@@ -11,12 +11,12 @@ from small import small_images, small_network
 from torch import nn
 
 from fourier_mask import Normalized, learn_image_masks
-from fourier_mask import learn as learn_module
+from fourier_mask import learner as learner_module
 from fourier_mask.authors import one_cycle
 from fourier_mask.dataset_mask import learn_dataset_mask
 from fourier_mask.descent import in_fours
 from fourier_mask.goal import Keep
-from fourier_mask.learn import find_batch_size, parts_of, problem_of, saved_bytes, start_of
+from fourier_mask.learner import find_batch_size, parts_of, problem_of, saved_bytes, start_of
 from fourier_mask.models import vgg11
 from fourier_mask.prepare import prepared
 from fourier_mask.settings import ImageMaskSettings
@@ -225,11 +225,11 @@ def test_the_batch_size_follows_the_memory_and_memory_the_batch(monkeypatch):
     assert four - two == 2 * (two - one) > 0  # linear in the batch
     for images, size in {0: 1, 1: 1, 4: 4, 7: 4, 8: 8}.items():
         # memory for so many, twice over as a step takes it, and half of it free to us
-        monkeypatch.setattr(learn_module, "free_memory", lambda device, n=images: 4 * n * (two - one))
+        monkeypatch.setattr(learner_module, "free_memory", lambda device, n=images: 4 * n * (two - one))
         assert find_batch_size(model, x, settings, parts, labels=y) == size
-    monkeypatch.setattr(learn_module, "free_memory", lambda device: 4 * 8 * (two - one))
+    monkeypatch.setattr(learner_module, "free_memory", lambda device: 4 * 8 * (two - one))
     assert find_batch_size(model, x, settings, parts, sharers=2) == 4
-    monkeypatch.setattr(learn_module, "free_memory", lambda device: 10**15)
+    monkeypatch.setattr(learner_module, "free_memory", lambda device: 10**15)
     assert find_batch_size(model, x, settings, parts) == 64
     assert learn_image_masks(model, x, y, **QUIET).settings["batch_size"] == 64
 
@@ -300,7 +300,7 @@ def test_batches_are_filled_up_to_fours_unless_smaller_ones_are_asked_for():
 def test_the_bar_counts_masks(monkeypatch):
     bars, shown = [], []
 
-    class Bar(learn_module.MaskBar):
+    class Bar(learner_module.MaskBar):
         def __init__(self, *arguments, **settings):
             super().__init__(*arguments, **settings)
             bars.append(self)
@@ -309,7 +309,7 @@ def test_the_bar_counts_masks(monkeypatch):
             super().update(n)
             shown.append(self.n)
 
-    monkeypatch.setattr(learn_module, "MaskBar", Bar)
+    monkeypatch.setattr(learner_module, "MaskBar", Bar)
     model, (x, y) = small_network(), small_images()
     masks = learn_image_masks(model, x, y, batch_size=5, progress=True)
     assert shown == sorted(shown) and shown[-1] == 12 and len(set(shown)) > 3  # more often than there are batches
@@ -440,7 +440,7 @@ def test_how_often_it_looks_which_masks_are_done_changes_nothing(monkeypatch):
     "On a GPU it looks every eighth step; a mask that is done before stands still until then."
     model, (x, y) = small_network(), small_images()
     often = learn_image_masks(model, x, y, **QUIET)
-    monkeypatch.setattr(learn_module, "LOOK", {"cpu": 7})
+    monkeypatch.setattr(learner_module, "LOOK", {"cpu": 7})
     seldom = learn_image_masks(model, x, y, **QUIET)
     assert len(set(often.steps.tolist())) > 1
     assert all(torch.equal(getattr(often, name), getattr(seldom, name))

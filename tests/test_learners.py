@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from fourier_mask import dataset_mask as page
-from fourier_mask import learn as learn_module
+from fourier_mask import learner as learner_module
 from fourier_mask.basis import RealFourier
 from fourier_mask.dataset_mask import learn_class_masks, learn_dataset_mask, sampled
 from fourier_mask.learn import learn_image_masks
@@ -275,12 +275,12 @@ def test_a_loss_of_ones_own_gets_its_targets_wherever_it_is_asked(batch_size):
 def test_the_bar_counts_masks_whether_they_settle_or_not(monkeypatch, steps):
     shown = []
 
-    class Bar(learn_module.MaskBar):
+    class Bar(learner_module.MaskBar):
         def update(self, n=1):
             super().update(n)
             shown.append(self.n)
 
-    monkeypatch.setattr(learn_module, "MaskBar", Bar)
+    monkeypatch.setattr(learner_module, "MaskBar", Bar)
     model, (x, y) = small_network(), small_images()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

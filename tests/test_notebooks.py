@@ -10,6 +10,7 @@ import sys
 import nbformat
 import pytest
 from conftest import ROOT
+from imports import own_modules
 
 from fourier_mask.record import load_manifest, number
 from fourier_mask.reproduce import notebook_parameters
@@ -133,18 +134,35 @@ def test_links_between_pages_lead_somewhere(path):
             assert (path.parent / target).is_file(), target
 
 
-def test_pages_import_from_pages_above_only():
-    module = {}
-    for path in LIBRARY:
-        names = re.findall(r"#\| default_exp (\w+)", "\n".join(c.source for c in code(path)))
-        if names: module[names[0]] = path.stem
-    later = {}
-    for name, page in module.items():
-        tree = ast.parse((ROOT / "fourier_mask" / f"{name}.py").read_text(encoding="utf-8"))
-        top = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.level == 1]
-        below = [node.module for node in top if module.get(node.module, "") >= page]
-        if below: later[page] = below
-    assert not later
+def test_arrows_point_up():
+    "A page imports from pages above it, in examples too, and never inside a function, where a circle would hide."
+    sources = {path.stem: [c.source for c in code(path) if not c.source.startswith("%")] for path in LIBRARY}
+    page_of = {exp[1]: page for page, cells in sources.items() if (exp := re.search(EXPORTS_TO, "\n".join(cells)))}
+    assert len(page_of) > 40
+    below, hidden = {}, {}
+    for page in page_of.values():
+        for tree in map(ast.parse, sources[page]):
+            for node in ast.walk(tree):
+                names = own_modules(node)
+                if late := [name for name in names if page_of.get(name, "fourier_mask") > page]: below[page] = late
+                if names and node not in tree.body: hidden[page] = names
+    assert not below and not hidden
+
+
+EXPORTS_TO = r"#\| default_exp (\w+)"
+
+
+def test_what_finds_imports_finds_them_wherever_they_stand():
+    "Also the root of the package, which imports all of it, and counts as below every page."
+    text = """def f():
+    from fourier_mask.workers import learn_on_workers
+    from .learn import learn_image_masks
+    from fourier_mask import shards
+    import fourier_mask.store, torch
+    from torch import nn"""
+    found = [own_modules(node) for node in ast.walk(ast.parse(text))]
+    assert [names for names in found if names] == [["workers"], ["learn"], ["shards"], ["store"]]
+    assert own_modules(ast.parse("import fourier_mask").body[0]) == ["fourier_mask"]
 
 
 @pytest.mark.parametrize("path", LIBRARY + PAPER, ids=lambda p: p.stem)

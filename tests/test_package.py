@@ -8,6 +8,7 @@ import sys
 import zipfile
 
 from conftest import ROOT
+from imports import own_modules
 
 PROBE = """
 import time, torch
@@ -56,14 +57,16 @@ def test_a_wheel_carries_types_data_and_licence_and_imports_quickly(tmp_path):
 def imported(module, seen=()):
     "The package's own modules that a module needs, also inside functions, and what those need."
     tree = ast.parse((ROOT / "fourier_mask" / f"{module}.py").read_text())
-    names = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1}
+    names = {name for node in ast.walk(tree) for name in own_modules(node)}
     for name in names - {*seen}: seen = {*seen, name} | imported(name, {*seen, name})
     return {*seen}
 
 
 def test_what_the_learners_build_on_needs_no_learner():
+    learners = {"learner", "workers", "learn", "dataset_mask"}
     for module in ("spectrum", "device", "data", "imagenette", "crops", "models", "train"):
-        assert not imported(module) & {"mask", "learn", "dataset_mask", "cluster", "store", "study"}, module
+        assert not imported(module) & (learners | {"mask", "cluster", "store", "study"}), module
+    assert not imported("workers") & {"learn", "dataset_mask", "store"}
     assert {"mask", "models", "device", "spectrum"} <= imported("learn")  # the test can see an import
 
 
