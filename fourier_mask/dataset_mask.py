@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST_BYTES', 'PAYS', 'read_all', 'sampled', 'learn_shared', 'starts_of', 'repeated', 'together', 'one_by_one',
-           'best_first', 'learn_dataset_mask', 'learn_class_masks', 'learn_owned', 'tell_uncounted']
+           'best_first', 'learn_dataset_mask', 'learn_class_masks', 'learn_owned']
 
 # %% ../nbs/19_dataset_mask.ipynb #code-imports
 import warnings
@@ -25,6 +25,7 @@ from .form import Form
 from .goal import Goal, Keep, Loss, cross_entropy
 from fourier_mask.learner import (
     Parts, check_batch_size, check_images, check_labels, finished, pace_of, parts_of, problem_of, start_of,
+    tell_unsettled,
 )
 from .mask_set import MaskSet, held_of
 from .part import Part
@@ -174,7 +175,7 @@ def learn_dataset_mask(
     owner = torch.zeros(len(images) if isinstance(images, Tensor) else 0, dtype=torch.long)
     masks = learn_owned(model, images, labels, owner, chosen, (basis, form, part, goal, loss), batch_size, output_fn,
                         progress, "data-set mask")
-    tell_uncounted(masks)
+    tell_unsettled(masks)
     return masks
 
 # %% ../nbs/19_dataset_mask.ipynb #code-learn-class-masks
@@ -202,8 +203,10 @@ def learn_class_masks(
     check_labels(labels, len(images))
     owner = labels.unique(return_inverse=True)[1]
     parts = basis, form, part, goal, loss
-    owner = owner.cpu()
-    return learn_owned(model, images, labels, owner, chosen, parts, batch_size, output_fn, progress, "class mask")
+    masks = learn_owned(model, images, labels, owner.cpu(), chosen, parts, batch_size, output_fn, progress,
+                        "class mask")
+    tell_unsettled(masks)
+    return masks
 
 # %% ../nbs/19_dataset_mask.ipynb #code-learn-owned
 def learn_owned(
@@ -229,9 +232,3 @@ def learn_owned(
     with tqdm(desc=f"{name}, passes", disable=not progress) as bar:
         return learn_shared(model, images, targets, owner, settings, made, batch_size, output_fn, bar)
 
-
-def tell_uncounted(masks: MaskSet) -> None:
-    "Warn of a mask that never kept what the authors ask of it. Source: the authors' code."
-    if masks.settings["schedule"] == "authors" and not masks.converged[0]:
-        warnings.warn("the mask did not settle at 99 % of the clean accuracy; converged is False. Raise epochs, or "
-                      "lower weight.", stacklevel=3)

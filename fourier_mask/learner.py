@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['MOST_IMAGES', 'LOOK', 'check_images', 'check_labels', 'check_answers', 'Parts', 'parts_of', 'pace_of', 'problem_of',
            'start_of', 'finished', 'kept', 'shared', 'learn_part', 'learn_batch', 'check_batch_size', 'saved_bytes',
-           'find_batch_size', 'MaskBar', 'mask_bar', 'tell_halved', 'tell_unsettled', 'tell_counts']
+           'find_batch_size', 'MaskBar', 'mask_bar', 'tell_halved', 'tell_unsettled', 'tell_counts', 'remedy_of']
 
 # %% ../nbs/15_learner.ipynb #code-imports-learner
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -318,30 +318,38 @@ def mask_bar(total: int, progress: bool, done: int = 0) -> MaskBar:
     "A bar for some masks. Source: ours."
     return MaskBar(total=total, initial=done, desc="image masks", disable=not progress)
 
-
+# %% ../nbs/15_learner.ipynb #code-tell
 def tell_halved(size: int) -> None:
     "Warn that memory ran out. Source: ours."
     warnings.warn(f"out of memory with batches of {size} images; going on with half as many, and less if need be.",
                   stacklevel=4)
 
 
-def tell_unsettled(masks: MaskSet) -> None:
+def tell_unsettled(*sets: MaskSet) -> None:
     "Warn once of masks that did not settle, and of goals that were not reached. Source: ours."
-    tell_counts(masks.converged, masks.objective, masks.reached, masks.settings["goal"]["name"])
+    numbers = (torch.cat([getattr(each, name) for each in sets]) for name in ("converged", "objective", "reached"))
+    tell_counts(*numbers, sets[0].settings)
 
 
 def tell_counts(
     converged: Bool[Tensor, "n"],  # these as in a `MaskSet`
     objective: Float[Tensor, "n"],
     reached: Float[Tensor, "n"],
-    goal: str,  # name of it
+    settings: Mapping,
 ) -> None:
     "`tell_unsettled` of a set that need not be in memory. Source: ours."
     n, unsettled, lost = len(converged), int((~converged).sum()), int((~objective.isfinite()).sum())
     if unsettled:
-        warnings.warn(f"{unsettled} of {n} masks had not settled when their steps were used up (converged is "
-                      f"False). Raise steps or tolerance." + f" {lost} of them have no finite objective: the network's "
+        warnings.warn(f"{unsettled} of {n} masks had not settled at the end (converged is False). "
+                      f"{remedy_of(settings)}" + f" {lost} of them have no finite objective: the network's "
                       "answer to the image leaves the range of numbers." * bool(lost), stacklevel=4)
-    missed = int((reached < 1).sum()) if goal == "Change" else 0
+    missed = int((reached < 1).sum()) if settings["goal"]["name"] == "Change" else 0
     if missed: warnings.warn(f"{missed} of {n} masks do not reach their goal (reached is below 1): the best "
                              "that was found is returned. Lower weight, or choose another target.", stacklevel=4)
+
+
+def remedy_of(settings: Mapping) -> str:
+    "What helps masks to settle. Source: ours."
+    if settings["learner"] == "image": return "Raise steps or tolerance."
+    if settings["schedule"] == "fast": return "Raise epochs or tolerance."
+    return "The authors count a mask that keeps 99 % of the clean accuracy: raise epochs, or lower weight."

@@ -182,7 +182,7 @@ def tell_of(
     "Warn once of masks that did not settle or did not reach their goal. Source: ours."
     dataset = open_masks(path)
     numbers = [torch.from_numpy(dataset[name].to_numpy().copy()) for name in ("converged", "objective", "reached")]
-    tell_counts(*numbers, json.loads(dataset.attrs["settings"])["goal"]["name"])
+    tell_counts(*numbers, json.loads(dataset.attrs["settings"]))
 
 # %% ../nbs/28_mask_folder.ipynb #code-make-folder
 def make_folder(

@@ -23,7 +23,7 @@ from .form import Form
 from .goal import Goal, Loss
 from fourier_mask.learner import (
     MaskBar, Parts, check_batch_size, check_images, find_batch_size, finished, mask_bar, pace_of, parts_of,
-    problem_of, start_of,
+    problem_of, start_of, tell_unsettled,
 )
 from .mask_set import MaskSet, held_of
 from .part import Part
@@ -100,6 +100,7 @@ def learn_mask_path(
         fields = {name: torch.cat([piece[number][name] for piece in pieces]) for name in pieces[0][number]}
         told = each.model_dump() | parts.settings | dict(learner="image", batch_size=size)
         sets.append(MaskSet(**fields, settings=told, held=held_of(parts.basis, parts.part)))
+    tell_unsettled(*sets)
     return MaskPath(tuple(ascending), tuple(sets))
 
 # %% ../nbs/20_path.ipynb #code-walk-path
