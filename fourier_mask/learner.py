@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['MOST_IMAGES', 'LOOK', 'check_images', 'check_labels', 'check_answers', 'Parts', 'parts_of', 'pace_of', 'problem_of',
-           'start_of', 'finished', 'kept', 'shared', 'learn_part', 'learn_batch', 'check_batch_size', 'saved_bytes',
-           'find_batch_size', 'MaskBar', 'mask_bar', 'tell_halved', 'tell_unsettled', 'tell_counts', 'remedy_of']
+           'starts_of', 'repeated', 'best_first', 'finished', 'kept', 'shared', 'learn_part', 'learn_batch', 'walked',
+           'check_batch_size', 'saved_bytes', 'find_batch_size', 'MaskBar', 'mask_bar', 'tell_halved', 'tell_unsettled',
+           'tell_counts', 'remedy_of']
 
 # %% ../nbs/15_learner.ipynb #code-imports-learner
 import copy
@@ -20,7 +21,7 @@ from tqdm.auto import tqdm
 
 from .authors import AUTHORS_IMAGE, Adam
 from .basis import Basis, basis_from
-from .descent import Newton, Problem, State, descend, mean_by_owner, measured
+from .descent import FAST_IMAGE, Newton, Problem, State, descend, mean_by_owner, measured
 from .device import computing, free_memory
 from .form import FORMS, Form, Layout
 from .goal import Change, Goal, Keep, Loss, classes_of, cost, goal_from, loss_from, squared_error
@@ -118,14 +119,15 @@ def parts_of(
 def pace_of(
     settings: MaskSettings,  # of a learner
     authors: Adam,  # their schedule for it
-    pays: float = 0.01,  # predicted decrease that still pays, as a share of the objective above 1
+    fast: Newton,  # ours for it
 ) -> Newton | Adam:
     "How masks are walked. Source: ours."
     given = {} if settings.steps is None else {"steps": settings.steps}
     if settings.schedule == "authors":
         if settings.tolerance is not None: given["tolerance"] = (settings.tolerance, settings.tolerance)
         return replace(authors, seed=settings.seed, **given)
-    return Newton(**given, tolerance=pays if settings.tolerance is None else settings.tolerance)
+    if settings.tolerance is not None: given["tolerance"] = settings.tolerance
+    return replace(fast, **given)
 
 # %% ../nbs/15_learner.ipynb #code-problem-of
 def problem_of(
@@ -148,13 +150,37 @@ def problem_of(
     layout = Layout(basis, parts.form).to(source.held.device)
     return Problem(network, layout, part, parts.goal, parts.loss, settings.weight, settings.p), source
 
+# %% ../nbs/15_learner.ipynb #code-starts
+def starts_of(
+    problem: Problem,  # that will be solved
+    settings: MaskSettings,  # how many starts, and where
+    source: Source,  # of the images
+    n: int,  # masks
+) -> Float[Tensor, "s channels m"]:  # all masks from their first start, then all from the next
+    "Where masks start, all at the same place: ones or random, later starts random. Source: Section 2.2; ours."
+    shape = settings.channels, len(problem.layout)
+    seeds = range(settings.seed, settings.seed + settings.starts)
+    places = [torch.rand(shape, generator=torch.Generator().manual_seed(seed % 2**63)) for seed in seeds]
+    if settings.initial == "ones": places[0] = torch.ones(shape)
+    return torch.stack(places).to(source.held.device, source.clean.dtype).repeat_interleave(n, 0)
 
-def start_of(problem: Problem, settings: MaskSettings, source: Source, n: int) -> Float[Tensor, "n channels m"]:
-    "Where n masks start, all at the same place. Source: Section 2.2; ours where it is random."
-    shape, dtype = (settings.channels, len(problem.layout)), source.clean.dtype
-    start = torch.ones(shape)
-    if settings.initial == "random": start = torch.rand(shape, generator=torch.Generator().manual_seed(settings.seed))
-    return start.to(source.held.device, dtype).repeat(n, 1, 1)
+
+def repeated(source: Source, starts: int, n: int) -> Source:
+    "The same images once for each start, with masks of their own. Source: ours."
+    if starts == 1: return source
+    rows = torch.arange(len(source), device=source.owner.device).repeat(starts)
+    owner = torch.cat([source.owner + n * start for start in range(starts)])
+    return replace(source[rows], owner=owner)
+
+
+def best_first(
+    fields: dict,  # from `finished`, of all starts
+    n: int,  # masks
+    starts: int,  # of each
+) -> Int[Tensor, "n starts"]:  # rows of the fields
+    "The ends of each mask from its several starts, the best first. Source: ours."
+    left = (fields["objective"] - 1).nan_to_num(torch.inf) * (2 - (fields["reached"] == 1).float())
+    return (left.view(starts, n).argsort(0) * n + torch.arange(n)).T
 
 # %% ../nbs/15_learner.ipynb #code-finished
 def finished(
@@ -243,15 +269,34 @@ def learn_batch(
     alone: bool,  # whether this is the only image that is learned
 ) -> dict:  # fields of a `MaskSet`
     "Learn the masks of a batch, each by itself. Source: Eq. 2."
-    owner = torch.arange(len(images))
+    n, owner, fill = len(images), torch.arange(len(images)), size >= 4 and not alone
     problem, source = problem_of(network, images, targets, owner, settings, parts, size)
-    theta = start_of(problem, settings, source, len(images))
-    look = LOOK.get(source.held.device.type, 1)
-    told = lambda left: bar.tell(problem.layout.norm(left.best, settings.p))  # noqa: E731
-    pace, fill = pace_of(settings, AUTHORS_IMAGE), size >= 4 and not alone
-    state, _ = descend(problem, source, theta, pace, size, told, look, fill)
+    fields, _ = walked(problem, source, starts_of(problem, settings, source, n), settings, size, bar, fill)
+    return fields
+
+
+def walked(
+    problem: Problem,  # to be solved
+    source: Source,  # images, each its own owner
+    theta: Float[Tensor, "s channels m"],  # where their masks start, from each start
+    settings: ImageMaskSettings,
+    size: int,  # images that pass at once
+    bar: "MaskBar",  # to tell
+    fill: bool,  # batches up to a multiple of four
+) -> tuple[dict, Float[Tensor, "s channels m"]]:  # fields of a `MaskSet`, and where all starts have led
+    "Masks of a batch from their starts to their ends. Source: Eq. 2."
+    n, starts = len(source), settings.starts
+    images, pace = repeated(source, starts, n), pace_of(settings, AUTHORS_IMAGE, FAST_IMAGE)
+
+    def told(left: State):
+        if starts == 1: bar.tell(problem.layout.norm(left.best, settings.p))
+
+    state, _ = descend(problem, images, theta, pace, size, told, LOOK.get(theta.device.type, 1), fill)
     told(state[(~state.done).nonzero().flatten()])  # those whose steps are used up
-    return finished(problem, source, state, size)
+    fields = finished(problem, images, state, size)
+    best = best_first(fields, n, starts)[:, 0]
+    if starts > 1: bar.tell(fields["sparsity"][best])
+    return {name: value[best] for name, value in fields.items()}, state.best
 
 # %% ../nbs/15_learner.ipynb #code-find-batch-size
 MOST_IMAGES = {"cuda": 1024}  # in a batch, by type of device; 64 elsewhere
@@ -297,7 +342,7 @@ def find_batch_size(
         kept = []
         for n in (1, 2):
             rows = torch.arange(n, device=source.held.device)
-            kept.append(saved_bytes(problem, source[rows], start_of(problem, settings, source, n)))
+            kept.append(saved_bytes(problem, source[rows], starts_of(problem, settings, source, n)[:n]))
     room = free_memory(source.held.device) // sharers // 2 // (2 * max(kept[1] - kept[0], 1))
     return min(2 ** max(room, 1).bit_length() // 2, MOST_IMAGES.get(source.held.device.type, 64))
 

@@ -15,15 +15,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .authors import AUTHORS_IMAGE
 from .basis import Basis
-from .descent import descend
 from .device import computing
 from .form import Form
 from .goal import Goal, Loss
 from fourier_mask.learner import (
-    MaskBar, Parts, check_batch_size, check_images, find_batch_size, finished, mask_bar, pace_of, parts_of,
-    problem_of, start_of, tell_unsettled,
+    MaskBar, Parts, check_batch_size, check_images, find_batch_size, mask_bar, parts_of, problem_of, starts_of,
+    tell_unsettled, walked,
 )
 from .mask_set import MaskSet, held_of
 from .part import Part
@@ -115,13 +113,12 @@ def walk_path(
     bar: MaskBar,  # to tell
 ) -> list[dict]:  # fields of a `MaskSet` for each weight
     "Masks of a batch at each weight, each beginning where the one before ended. Source: ours."
-    found, theta, owner = [], None, torch.arange(len(images))
-    with computing(chosen[0].precision), prepared(model, images, output_fn, chosen[0].precision) as network:
+    found, owner, first = [], torch.arange(len(images)), chosen[0]
+    with computing(first.precision), prepared(model, images, output_fn, first.precision) as network:
+        problem, source = problem_of(network, images, targets, owner, first, parts, size)
+        theta = starts_of(problem, first, source, len(images))
         for settings in chosen:
-            problem, source = problem_of(network, images, targets, owner, settings, parts, size)
-            if theta is None: theta = start_of(problem, settings, source, len(images))
-            told = lambda left, problem=problem: bar.tell(problem.layout.norm(left.best, problem.p))  # noqa: E731
-            state, _ = descend(problem, source, theta, pace_of(settings, AUTHORS_IMAGE), size, told, fill=size >= 4)
-            found.append(finished(problem, source, state, size))
-            theta = state.best
+            at_this_weight = replace(problem, weight=settings.weight)
+            fields, theta = walked(at_this_weight, source, theta, settings, size, bar, fill=size >= 4)
+            found.append(fields)
     return found

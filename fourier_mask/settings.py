@@ -65,6 +65,7 @@ class MaskSettings(Settings):
     tolerance: Number | None = Field(None, ge=0, description="what does not pay; the schedule's own if not given")
     channels: Whole = Field(1, ge=1, description="1 for one mask over all channels of an image, or their number")
     initial: Literal["ones", "random"] = Field("ones", description="where masks start; later starts are random")
+    starts: Whole = Field(1, ge=1, description="descents for each mask, from a start of their own")
     seed: Whole = Field(0, ge=0, lt=2**63, description="of random starts, and of the order of images")
     precision: Literal["float32", "tf32", "bf16"] = Field("float32", description="of the network's passes")
 
@@ -79,4 +80,3 @@ class DatasetMaskSettings(MaskSettings):
     "How masks of data sets and classes are learned. Source: Section 2.2."
 
     weight: Number = Field(0.2, ge=0, description="λ of Eq. 2")
-    starts: Whole = Field(1, ge=1, description="masks that are learned of the same images, each from its own start")

@@ -16,7 +16,7 @@ from fourier_mask.authors import one_cycle
 from fourier_mask.dataset_mask import learn_dataset_mask
 from fourier_mask.descent import in_fours
 from fourier_mask.goal import Keep
-from fourier_mask.learner import find_batch_size, parts_of, problem_of, saved_bytes, start_of
+from fourier_mask.learner import find_batch_size, parts_of, problem_of, saved_bytes, starts_of
 from fourier_mask.models import vgg11
 from fourier_mask.prepare import prepared
 from fourier_mask.settings import ImageMaskSettings
@@ -220,7 +220,7 @@ def test_the_batch_size_follows_the_memory_and_memory_the_batch(monkeypatch):
     settings, parts = ImageMaskSettings(), parts_of((6, 5))
     with prepared(model, x) as network:
         problem, source = problem_of(network, x, y, torch.arange(12), settings, parts, 12)
-        one, two, four = (saved_bytes(problem, source[torch.arange(n)], start_of(problem, settings, source, n))
+        one, two, four = (saved_bytes(problem, source[torch.arange(n)], starts_of(problem, settings, source, n))
                           for n in (1, 2, 4))
     assert four - two == 2 * (two - one) > 0  # linear in the batch
     for images, size in {0: 1, 1: 1, 4: 4, 7: 4, 8: 8}.items():
