@@ -7,6 +7,7 @@ __all__ = ['MOST_BYTES', 'PAYS', 'read_all', 'sampled', 'learn_shared', 'starts_
            'best_first', 'learn_dataset_mask', 'learn_class_masks', 'learn_owned']
 
 # %% ../nbs/20_dataset_mask.ipynb #code-imports
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,7 @@ from dataclasses import replace
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
@@ -108,9 +110,9 @@ def learn_shared(
         fields = finished(problem, repeated(source, starts, n), state, batch_size)
     order = best_first(fields["objective"], n, starts)
     told = settings.model_dump() | parts.settings | dict(learner="dataset", images=len(images), learned_of=len(rows))
-    best = 1 + curves[order[0]][:, 0].cpu(), curves[order[0]][:, 1].cpu()
-    trace = dict(zip(("invariance", "sparsity"), best, strict=True)) if n == 1 else {}
-    return MaskSet(**{name: value[order] for name, value in fields.items()}, settings=told, trace=trace,
+    terms = pad_sequence([curves[i].cpu() for i in order], batch_first=True, padding_value=math.nan)
+    return MaskSet(**{name: value[order] for name, value in fields.items()}, settings=told,
+                   trace=dict(invariance=1 + terms[..., 0], sparsity=terms[..., 1]),
                    held=held_of(parts.basis, parts.part))
 
 # %% ../nbs/20_dataset_mask.ipynb #code-starts
@@ -168,7 +170,7 @@ def learn_dataset_mask(
     output_fn: Callable | None = None,  # picks the outputs from the model's result
     progress: bool = True,  # show a bar
     **settings,  # fields of `DatasetMaskSettings`: p, schedule, tolerance, channels, initial, starts, seed, precision
-) -> MaskSet:  # of one mask for each start, the best first, with its trace per pass
+) -> MaskSet:  # of one mask for each start, the best first, with the trace of each per pass
     "Learn the mask that a network needs for a whole data set. Source: Section 2.1, Eq. 2."
     chosen = checked(DatasetMaskSettings, weight=weight, steps=epochs, **settings)
     images, labels = read_all(images, labels)

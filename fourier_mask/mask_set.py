@@ -60,7 +60,7 @@ class MaskSet:
     converged: Bool[Tensor, "n"]  # whether its stopping rule was met
     prediction_kept: Float[Tensor, "n"]  # share of its images whose predicted class is unchanged
     settings: Mapping = field(default_factory=dict)  # all that is needed to repeat it, JSON values
-    trace: Mapping[str, Float[Tensor, "epochs"]] = field(default_factory=dict)  # empty for masks of images
+    trace: Mapping[str, Float[Tensor, "*m epochs"]] = field(default_factory=dict)  # empty for masks of images
     predictions: Int[Tensor, "n"] | None = None  # class that the network predicts without the mask
     index: Int[Tensor, "n"] | None = None  # row of the image in its data set
     reached: Float[Tensor, "n"] | None = None  # share of its images for which the goal was reached
@@ -180,9 +180,9 @@ def check_mask_set(
     check_tensors("trace", masks.trace, r"\w+")
     check_tensors("held", masks.held, r"(basis|part)/\w[\w.]*")
     shapes = {tuple(values.shape) for values in masks.trace.values()}
-    if len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
-        raise ValueError(f"trace must hold vectors of one length, a number an epoch; got {sorted(shapes)}. "
-                         "Leave it out.")
+    if len(shapes) > 1 or any(not shape or shape[:-1] not in ((), (len(planes),)) for shape in shapes):
+        raise ValueError(f"trace must hold tensors of one shape, a row for each of the {len(planes)} masks, "
+                         f"a number an epoch; got {sorted(shapes)}. Leave it out.")
 
 # %% ../nbs/13_mask_set.ipynb #code-check-tensors
 def check_tensors(
@@ -230,7 +230,8 @@ def subset(
         if not -len(masks) <= number < len(masks):
             raise IndexError(f"index {number} is out of range for {len(masks)} masks.")
         index = [number]
-    return replace(masks, **{name: getattr(masks, name)[index] for name in ("masks", *PER_MASK)})
+    trace = {name: values[index] if values.ndim == 2 else values for name, values in masks.trace.items()}
+    return replace(masks, trace=trace, **{name: getattr(masks, name)[index] for name in ("masks", *PER_MASK)})
 
 # %% ../nbs/13_mask_set.ipynb #code-join
 MAY_DIFFER = ("batch_size", "seed")

@@ -56,7 +56,8 @@ def shared_arrays(
     kind = KINDS["basis"].get(name_of(settings, "basis"))
     lines = kind.lines(space) if hasattr(kind, "lines") else [torch.arange(n) for n in space]
     told = {axis: ((axis,), line.numpy()) for axis, line in zip(AXES[len(space)], lines, strict=True)}
-    told |= {f"trace_{name}": (("epoch",), values.detach().cpu().numpy()) for name, values in trace.items()}
+    for name, values in trace.items():
+        told[f"trace_{name}"] = ("epoch", "image")[: values.ndim], values.t().detach().cpu().numpy()
     for key, value in held.items():
         name, value = "held_" + key.replace("/", "_", 1), value.detach().cpu()
         axes = tuple(f"{name}_{axis}" for axis in range(value.ndim))
@@ -360,6 +361,7 @@ def shared_of(
         if kind not in found: continue
         value = torch.from_numpy(dataset[name].to_numpy().copy())
         if dataset[name].dims[-1:] == ("complex",): value = torch.view_as_complex(value)
+        if kind == "trace": value = value.t().contiguous()
         found[kind][rest.replace("_", "/", 1) if kind == "held" else rest] = value
     return found
 

@@ -75,7 +75,7 @@ def test_the_authors_schedule_takes_the_authors_steps(size, initial, rate):
         ours = learn_dataset_mask(model, x, y, schedule="authors", initial=initial, seed=5, epochs=5, progress=False)
     # 60 steps of up to 0.06, each off by 1e-8 / (0.2/30); float32 storage
     torch.testing.assert_close(ours.masks[0, 0], masks[-1].float(), atol=1e-5, rtol=0)
-    torch.testing.assert_close(ours.trace["sparsity"].double(), curve, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours.trace["sparsity"][0].double(), curve, atol=1e-5, rtol=0)
     assert ours.steps.item() == 60
 
 
@@ -109,7 +109,7 @@ def test_the_authors_rule_to_stop_looks_at_sparsity_alone():
     "Images of zeros, without a penalty, move no mask: seven epochs without change after the first."
     x, y = small_images()
     masks = learn_dataset_mask(small_network(), 0 * x, y, schedule="authors", weight=0, progress=False)
-    assert masks.converged and masks.steps == 8 * 12 and len(masks.trace["sparsity"]) == 8
+    assert masks.converged and masks.steps == 8 * 12 and masks.trace["sparsity"].shape == (1, 8)
 
 
 @pytest.mark.filterwarnings("ignore:.*had not settled")  # so few epochs settle none
@@ -168,6 +168,10 @@ def test_class_masks_are_those_of_each_class_alone():
         # double precision, with sums in other blocks; float32 storage
         torch.testing.assert_close(masks.masks[i], alone.masks[0], atol=1e-6, rtol=0)
         assert masks.steps[i] == alone.steps[0]
+        for term, rows in masks.trace.items():  # each has its own, and nan once it had settled
+            torch.testing.assert_close(rows[i, : masks.steps[i]], alone.trace[term][0], atol=1e-6, rtol=0)
+            assert rows[i, masks.steps[i] :].isnan().all()
+    assert len(masks.steps.unique()) > 1
 
 
 @pytest.mark.parametrize(("learn", "n"), [(learn_dataset_mask, 2), (learn_class_masks, 6)])
