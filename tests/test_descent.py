@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles import AnyAnswer, authors_planes, filtered, orders
 from small import small_images, small_network
 from torch import nn
 
@@ -13,15 +14,9 @@ from fourier_mask.authors import AUTHORS_DATASET, AUTHORS_IMAGE, one_cycle, orde
 from fourier_mask.basis import Cosine, RealFourier
 from fourier_mask.descent import Newton, Problem, State, descend, in_fours, linearised, mean_by_owner, measured
 from fourier_mask.form import Layout
-from fourier_mask.goal import Keep, cost, cross_entropy
+from fourier_mask.goal import cost, cross_entropy
 from fourier_mask.part import Filter
 from fourier_mask.prepare import prepared, source_of
-
-
-class AnyAnswer(Keep):
-    "Eq. 2 and nothing else: the best mask is the lowest, whatever class it names."
-
-    def met(self, out, clean): return torch.ones(len(out))
 
 
 def posed(ready, x, y, owner=None, weight=0.07, p=1, basis=None):
@@ -91,11 +86,9 @@ def test_the_mask_of_an_image_is_the_best_of_all(n, weight, p):
 def objectives(problem, model, x, theta):
     "Above 1, on the full plane, for one mask an image or one for all."
     planes = problem.layout.full(theta)
-    axes = tuple(range(2, x.ndim))
-    masked = torch.fft.ifftn(planes * torch.fft.fftn(x, dim=axes), dim=axes).real
     loss = lambda images: F.cross_entropy(model(images), torch.ones(len(x), dtype=torch.long), reduction="none")
     size = planes.pow(problem.p).mean(tuple(range(1, x.ndim))).pow(1 / problem.p)
-    return (torch.expm1((loss(masked) - loss(x)) ** 2) + problem.weight * size).numpy()
+    return (torch.expm1((loss(filtered(planes, x)) - loss(x)) ** 2) + problem.weight * size).numpy()
 
 
 @pytest.mark.parametrize("weight", [0.02, 0.3])
@@ -280,20 +273,6 @@ def test_the_one_cycle_is_torchs(steps, max_lr):
         if step < steps: schedule.step()
 
 
-def authors_steps(model, x, y, steps, weight=0.07):
-    "An image's mask on the full plane after so many steps of the authors' loop, by torch's own parts."
-    with torch.no_grad(): clean = F.cross_entropy(model(x), y)
-    plane = torch.ones(x.shape[-2:], dtype=x.dtype, requires_grad=True)
-    optimizer = torch.optim.Adam([plane], 0.2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=200 * steps, pct_start=0.1)
-    for _ in range(steps):
-        masked = torch.fft.ifft2(plane * torch.fft.fft2(x)).real
-        (torch.exp((F.cross_entropy(model(masked), y) - clean) ** 2) + weight * plane.mean()).backward()
-        optimizer.step(); optimizer.zero_grad(); schedule.step()
-        with torch.no_grad(): plane.clamp_(0, 1)
-    return plane.detach()
-
-
 @pytest.mark.parametrize("size", [(6, 5), (4, 6), (5, 5)])
 def test_the_authors_schedule_takes_their_steps_for_images(size):
     """Their parameter is the full plane, ours an orbit, whose gradient is the sum of both entries'. Adam divides by the
@@ -301,7 +280,7 @@ def test_the_authors_schedule_takes_their_steps_for_images(size):
     model, (x, y) = small_network(size), small_images(2, size=size)
     state, _, problem = walked(model, x, y, replace(AUTHORS_IMAGE, steps=150))
     for i in range(2):
-        theirs = authors_steps(model, x[i : i + 1], y[i : i + 1], 150)
+        theirs = authors_planes(model, x, y, [i] * 150, 0.2, weight=0.07, stretch=200)[-1]
         # 150 steps of 0.008, each off by 1e-8 / (0.07/30)
         torch.testing.assert_close(problem.layout.full(state.theta)[i, 0], theirs, rtol=0, atol=1e-5)
 
@@ -314,20 +293,9 @@ def test_the_authors_schedule_takes_their_steps_for_a_data_set(size):
     with torch.no_grad(): y = (model(x).argmax(1) + 1) % 3
     pace = replace(AUTHORS_DATASET, steps=5, max_lr=0.06, seed=3)
     state, _, problem = walked(model, x, y, pace, owner=torch.zeros(12, dtype=torch.long), n=1, weight=0.2)
-    plane = torch.ones(size, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.Adam([plane], 0.06)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.06, total_steps=60, pct_start=0.1)
-    for epoch in range(5):
-        for i in order_of(3, epoch, 12).tolist():
-            image, label = x[i : i + 1], y[i : i + 1]
-            masked = torch.fft.ifft2(plane * torch.fft.fft2(image)).real
-            with torch.no_grad(): clean = F.cross_entropy(model(image), label)
-            (torch.exp((F.cross_entropy(model(masked), label) - clean) ** 2) + 0.2 * plane.mean()).backward()
-            optimizer.step(); optimizer.zero_grad()
-            if (epoch, i) != (4, order_of(3, 4, 12)[-1].item()): schedule.step()
-            with torch.no_grad(): plane.clamp_(0, 1)
+    plane = authors_planes(model, x, y, orders(3, 5, 12), 0.06, weight=0.2)[-1]
     assert (1 - plane).max() > 0.3 and (plane == 0).any() and state.steps.tolist() == [60]
-    torch.testing.assert_close(problem.layout.full(state.theta)[0, 0], plane.detach(), rtol=0, atol=1e-5)  # as above
+    torch.testing.assert_close(problem.layout.full(state.theta)[0, 0], plane, rtol=0, atol=1e-5)  # as above
 
 
 def test_the_authors_rule_waits_for_both_terms_to_stand_still():

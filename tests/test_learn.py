@@ -5,14 +5,14 @@ from dataclasses import replace
 import jaxtyping
 import pytest
 import torch
-import torch.nn.functional as F
+from oracles import authors_planes, filtered, least_objectives, orders
 from small import small_images, small_network
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from fourier_mask import Normalized, learn_dataset_mask
 from fourier_mask import dataset_mask as dataset_module
-from fourier_mask.authors import AUTHORS_DATASET, order_of
+from fourier_mask.authors import AUTHORS_DATASET
 from fourier_mask.basis import RealFourier
 from fourier_mask.data import planted
 from fourier_mask.dataset_mask import learn_class_masks
@@ -37,61 +37,22 @@ def rate(monkeypatch):
     return at
 
 
-def filtered(plane, x):
-    "Section 2.1 on the full plane."
-    return torch.fft.ifft2(plane * torch.fft.fft2(x)).real
-
-
-def least_objective(model, x, y, weight=0.2, steps=500):
-    "Eq. 2 as the paper has it, by Adam on the full plane over all images at once, for so long that it has settled."
-    with torch.no_grad(): clean = F.cross_entropy(model(x), y, reduction="none")
-    plane, values = torch.ones(x.shape[-2:], dtype=x.dtype, requires_grad=True), []
-    optimizer = torch.optim.Adam([plane], 0.008)
-    for _ in range(steps):
-        masked = F.cross_entropy(model(filtered(plane, x)), y, reduction="none")
-        loss = torch.exp((masked - clean) ** 2).mean() + weight * plane.mean()
-        values.append(loss.item())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        with torch.no_grad(): plane.clamp_(0, 1)
-    return min(values)
-
-
 @pytest.mark.parametrize(("size", "weight"), [((6, 5), 0.2), ((4, 6), 0.02), ((5, 5), 0.005)])
 def test_the_objective_is_at_or_below_that_of_a_plain_loop(size, weight):
     model, (x, y) = small_network(size), small_images(size=size)
     ours = learn_dataset_mask(model, x, y, weight=weight, progress=False)
-    excess = (ours.objective - 1) / (least_objective(model, x, y, weight) - 1)
+    excess = (ours.objective - 1) / least_objectives(model, x, y, weight, shared=True)[0]
     # a mask stops after two steps that promise less than 1 % of what is left above 1
     assert ours.converged and excess < 1.02
 
 
-def authors_loop(model, x, y, plane, epochs, max_lr, weight=0.2, seed=0):
-    """The authors' algorithm, written down plainly: the full plane, one image a step, torch's one-cycle schedule as it
-    comes. Returns the mask after each epoch, its accuracy over the clean one, and its mean size in the epoch."""
-    plane, masks, shares, curve = plane.clone().requires_grad_(), [], [], []
-    optimizer = torch.optim.Adam([plane], max_lr, betas=(0.95, 0.999))
-    steps = epochs * len(x)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total_steps=steps, pct_start=0.1)
-    for epoch in range(epochs):
-        sizes = []
-        for i in order_of(seed, epoch, len(x)).tolist():
-            image, label = x[i : i + 1], y[i : i + 1]
-            sizes.append(plane.detach().mean())
-            with torch.no_grad(): clean = F.cross_entropy(model(image), label)
-            masked = F.cross_entropy(model(filtered(plane, image)), label)
-            loss = torch.exp((masked - clean) ** 2) + weight * plane.mean()  # abs would rest at 0 with slope 0
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            with torch.no_grad(): plane.clamp_(0, 1)
-        masks.append(plane.detach().clone())
-        curve.append(torch.stack(sizes).mean())
-        with torch.no_grad(): right = [(model(z).argmax(1) == y).sum().item() for z in (filtered(plane, x), x)]
-        shares.append(right[0] / right[1] if right[1] else 1.0)
-    return masks, shares, torch.stack(curve)
+def authors_epochs(model, x, y, epochs, max_lr, weight=0.2, seed=0, start=None):
+    "The authors' loop: the mask after each epoch, its accuracy over the clean one, and its mean size in the epoch."
+    planes = authors_planes(model, x, y, orders(seed, epochs, len(x)), max_lr, weight, start=start)
+    masks = planes[len(x) :: len(x)]
+    right = lambda images: (model(images).argmax(1) == y).sum().item()
+    with torch.no_grad(): shares = [right(filtered(mask, x)) / (right(x) or math.nan) for mask in masks]
+    return masks, shares, planes[:-1].mean((1, 2)).view(epochs, len(x)).mean(1)
 
 
 @pytest.mark.parametrize("size", [(6, 5), (4, 6), (5, 5)])
@@ -107,14 +68,14 @@ def test_the_authors_schedule_takes_the_authors_steps(size, initial, rate):
     start = torch.ones(1, len(layout))
     if initial == "random": start = torch.rand(1, len(layout), generator=torch.Generator().manual_seed(5))
     start = layout.full(start)[0].double()
-    masks, _, curve = authors_loop(model, x, y, start, epochs=5, max_lr=0.06, seed=5)
+    masks, _, curve = authors_epochs(model, x, y, epochs=5, max_lr=0.06, seed=5, start=start)
     assert (masks[-1] - start).abs().max() > 0.3 and (masks[-1] == 0).any()
     rate(0.06)
     with pytest.warns(UserWarning, match="1 of 1 masks had not settled"):
         ours = learn_dataset_mask(model, x, y, schedule="authors", initial=initial, seed=5, epochs=5, progress=False)
     # 60 steps of up to 0.06, each off by 1e-8 / (0.2/30); float32 storage
     torch.testing.assert_close(ours.masks[0, 0], masks[-1].float(), atol=1e-5, rtol=0)
-    torch.testing.assert_close(ours.trace["sparsity"].double(), curve, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours.trace["sparsity"][0].double(), curve, atol=1e-5, rtol=0)
     assert ours.steps.item() == 60
 
 
@@ -126,8 +87,7 @@ def test_the_99_percent_rule_returns_the_last_mask_that_counts(rate):
     rate(0.05)
     with pytest.warns(UserWarning, match="had not settled.*99 % of the clean accuracy"):
         ours = learn_dataset_mask(model, x, y, schedule="authors", weight=30, epochs=8, progress=False)
-    ones = torch.ones(x.shape[-2:], dtype=x.dtype)
-    masks, shares, _ = authors_loop(model, x, y, ones, epochs=8, max_lr=0.05, weight=30)
+    masks, shares, _ = authors_epochs(model, x, y, epochs=8, max_lr=0.05, weight=30)
     counts = [epoch for epoch, share in enumerate(shares) if share >= 0.99]
     assert counts and counts[-1] < 7 and not ours.converged
     torch.testing.assert_close(ours.masks[0, 0], masks[counts[-1]].float(), atol=1e-5, rtol=0)  # as above
@@ -140,8 +100,7 @@ def test_a_mask_that_never_counts_is_returned_with_a_warning(rate):
     rate(1.0)
     with pytest.warns(UserWarning, match="had not settled.*99 % of the clean accuracy: raise epochs, or lower weight"):
         ours = learn_dataset_mask(model, x, y, schedule="authors", weight=1000, epochs=2, progress=False)
-    ones = torch.ones(x.shape[-2:], dtype=x.dtype)
-    masks, shares, _ = authors_loop(model, x, y, ones, epochs=2, max_lr=1.0, weight=1000)
+    masks, shares, _ = authors_epochs(model, x, y, epochs=2, max_lr=1.0, weight=1000)
     assert max(shares) < 0.99 and not ours.converged
     torch.testing.assert_close(ours.masks[0, 0], masks[-1].float(), atol=1e-5, rtol=0)  # the last one
 
@@ -150,7 +109,7 @@ def test_the_authors_rule_to_stop_looks_at_sparsity_alone():
     "Images of zeros, without a penalty, move no mask: seven epochs without change after the first."
     x, y = small_images()
     masks = learn_dataset_mask(small_network(), 0 * x, y, schedule="authors", weight=0, progress=False)
-    assert masks.converged and masks.steps == 8 * 12 and len(masks.trace["sparsity"]) == 8
+    assert masks.converged and masks.steps == 8 * 12 and masks.trace["sparsity"].shape == (1, 8)
 
 
 @pytest.mark.filterwarnings("ignore:.*had not settled")  # so few epochs settle none
@@ -209,6 +168,10 @@ def test_class_masks_are_those_of_each_class_alone():
         # double precision, with sums in other blocks; float32 storage
         torch.testing.assert_close(masks.masks[i], alone.masks[0], atol=1e-6, rtol=0)
         assert masks.steps[i] == alone.steps[0]
+        for term, rows in masks.trace.items():  # each has its own, and nan once it had settled
+            torch.testing.assert_close(rows[i, : masks.steps[i]], alone.trace[term][0], atol=1e-6, rtol=0)
+            assert rows[i, masks.steps[i] :].isnan().all()
+    assert len(masks.steps.unique()) > 1
 
 
 @pytest.mark.parametrize(("learn", "n"), [(learn_dataset_mask, 2), (learn_class_masks, 6)])

@@ -234,8 +234,9 @@ def test_numbers_of_the_same_kind_are_kept_in_one_width():
     (dict(settings={"basis": "cosine"}), "basis.settings"),
     (dict(settings={"basis": {"name": "RealFourier", "space": [5, 6]}}), "of the size that settings"),
     (dict(trace={"sparsity": [1.0]}), "must be a tensor"), (dict(trace={"a/b": torch.ones(2)}), "names that match"),
-    (dict(trace={"a": torch.ones(2), "b": torch.ones(3)}), "one length"),
-    (dict(trace={"a": torch.ones(2, 2)}), "vectors"),
+    (dict(trace={"a": torch.ones(2), "b": torch.ones(3)}), "one shape"),
+    (dict(trace={"a": torch.ones(3, 2)}), "a row for each of the 2 masks"),
+    (dict(trace={"a": torch.tensor(1.0)}), "a row for each"),
     (dict(held={"matrix": torch.eye(2)}), "names that match"), (dict(held={"basis/matrix": 1}), "must be a tensor"),
 ])
 def test_what_is_not_a_set_is_refused(change, message):

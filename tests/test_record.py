@@ -1,9 +1,7 @@
 "Verdicts, records and the report: rules by hand, what holds by construction, files whole or not at all."
 import json
 import math
-import os
 import re
-import threading
 
 import pandas as pd
 import pytest
@@ -21,7 +19,7 @@ from fourier_mask.record import (
     verdict,
     write_report,
 )
-from fourier_mask.store import Store, write_json, write_whole
+from fourier_mask.store import Store
 from fourier_mask.study import Study
 
 CANNOT_FAIL = {  # what holds whatever the networks and masks are, by item
@@ -123,40 +121,6 @@ def test_the_report_counts_and_colours_every_verdict(tmp_path):
         assert f'<td class="{css}">{name}' in page and re.search(rf"\.{css}\{{color:#\w+", page)
     assert len(set(re.findall(r"\.[\w-]+\{(color:#\w+)", page))) == len(VERDICTS)
     assert status_table(tmp_path).verdict.tolist() == [*VERDICTS, "by construction"]
-
-
-def test_a_file_is_there_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "a.json"
-    write_json(path, {"n": 1})
-    before = path.read_bytes()
-
-    def fail(part):
-        part.write_text("half")
-        raise OSError("no room")
-
-    with pytest.raises(OSError, match="no room"): write_whole(path, fail)
-    with pytest.raises(ValueError, match="not JSON compliant"): write_json(path, math.nan)
-    assert path.read_bytes() == before and os.listdir(tmp_path) == ["a.json"]
-    assert write_whole(path, lambda part: part.write_text("whole")) == "a.json" and path.read_text() == "whole"
-
-
-def test_two_writers_of_one_file_do_not_meet(tmp_path):
-    "Threads of one process, which a name made of the process alone would confuse."
-    path, both, parts = tmp_path / "a.txt", threading.Barrier(2, timeout=10), []
-
-    def write(text):
-        def slowly(part):
-            parts.append(part)
-            part.write_text(text)
-            both.wait()  # the other one has written as well
-            assert part.read_text() == text
-
-        write_whole(path, slowly)
-
-    threads = [threading.Thread(target=write, args=(text * 9,)) for text in "ab"]
-    for thread in threads: thread.start()
-    for thread in threads: thread.join()
-    assert len(set(parts)) == 2 and path.read_text() in ("a" * 9, "b" * 9) and os.listdir(tmp_path) == ["a.txt"]
 
 
 def test_the_readme_says_what_table_3_says():

@@ -1,6 +1,5 @@
 "The store under damage, concurrency and sudden death, in real processes; and what a study makes of it."
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from fourier_mask.profiles import load_profile
 from fourier_mask.record import origin
 from fourier_mask.settings import DatasetMaskSettings, ImageMaskSettings
 from fourier_mask.shards import open_masks
-from fourier_mask.store import Store, check_folder, checksums, write_whole
+from fourier_mask.store import Store, check_folder, checksums
 from fourier_mask.study import Selection, Study
 from fourier_mask.train import TrainSettings, new_network
 
@@ -77,6 +76,7 @@ def test_damage_is_named_and_made_again(tmp_path, damage):
     assert (entry.path / "sub" / "a.bin").read_bytes() == bytes(range(200))
 
 
+@pytest.mark.filterwarnings("ignore:.*had not settled")  # so few steps settle none
 def test_a_damaged_network_and_mask_are_made_again_with_the_same_numbers(tmp_path):
     study = lambda: Study(
         "smoke",
@@ -99,6 +99,7 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path):
     with pytest.raises(OSError, match="MB of free space"): check_folder(tmp_path, 1e12)
 
 
+@pytest.mark.filterwarnings("ignore:.*had not settled")  # so few steps settle none
 def test_what_is_stored_can_run_nothing(tmp_path):
     Study(
         "smoke",
@@ -138,19 +139,6 @@ def test_a_resumable_maker_finds_what_it_left_and_another_does_not(tmp_path):
         assert store.fetch("x", {"n": 1}, make, resume=resume).record["files"].keys() == {"half.txt"}
         assert seen == [False, resume]
         assert not list(tmp_path.rglob("*.part"))
-
-
-def test_a_folder_is_made_whole_or_not_at_all(tmp_path):
-    def half(part):
-        part.mkdir()
-        (part / "a.txt").write_text("1")
-        if fails: raise OSError("no room")
-
-    fails = True
-    with pytest.raises(OSError, match="no room"): write_whole(tmp_path / "numbers", half)
-    assert os.listdir(tmp_path) == []
-    fails = False
-    assert write_whole(tmp_path / "numbers", half) == "numbers" and os.listdir(tmp_path) == ["numbers"]
 
 
 class Given(Study):
@@ -262,6 +250,7 @@ def test_a_setting_of_another_kind_is_refused_by_name(changes):
     with pytest.raises(ValueError, match=f"setting {name}.* is not allowed"): load_profile("smoke", changes)
 
 
+@pytest.mark.filterwarnings("ignore:.*had not settled")  # so few steps settle none
 def test_several_starts_are_kept_best_first(tmp_path):
     settings = {"train.epochs": 1, "mask.steps": 4, "mask.starts": 2, "data.n_train": 100, "data.n_val": 50}
     study = Study("smoke", settings=settings, store=Store(tmp_path), progress=False)
