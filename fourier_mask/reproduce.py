@@ -256,8 +256,8 @@ def cost(
     if kind == "selection": return n_val * train.attack.eval_steps / len(study.data.train)
     settings, n = study.mask_settings(kind), min(study.profile.image.n, n_val)
     passes = (AUTHORS_PASSES if settings.schedule == "authors" else PASSES)[kind]
-    images = n if kind in ("image_masks", "attacked_masks") else n_val * settings.starts
-    return images * min(passes, settings.steps or passes) / len(study.data.train)
+    images = n if kind in ("image_masks", "attacked_masks") else n_val
+    return images * settings.starts * min(passes, settings.steps or passes) / len(study.data.train)
 
 # %% ../nbs/43_reproduce.ipynb #code-reproduce
 def reproduce(
