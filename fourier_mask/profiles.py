@@ -62,7 +62,6 @@ SMOKE = Profile(
     data=DataSettings(n_train=500, n_val=200),
     train=TrainSettings(width=0.25, batch_size=50, epochs=dict.fromkeys(REGIMES, 2) | dict(natural=6, adversarial=6),
                         attack=AttackSettings(train_steps=1, eval_steps=5, eval_images=50)),
-    mask=DatasetMasks(steps=10),
     image=ImageMasks(n=80),
     need_mb=50,
 )

@@ -235,7 +235,7 @@ def test_what_changes_no_mask_is_in_no_key(tmp_path):
 
 def test_a_studys_settings_are_the_learners_and_its_seed(tmp_path):
     study = Study("smoke", seed=5, settings={"image.seed": 7, "mask.weight": 1}, store=Store(tmp_path), progress=False)
-    assert study.mask_settings("class_masks") == DatasetMaskSettings(weight=1.0, steps=10, seed=5)
+    assert study.mask_settings("class_masks") == DatasetMaskSettings(weight=1.0, seed=5)
     assert study.mask_settings("attacked_masks") == ImageMaskSettings(seed=7)
 
 
