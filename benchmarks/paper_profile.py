@@ -21,25 +21,25 @@ import warnings
 import torch
 import torch.nn.functional as F
 from image_masks import quality
-from scaling import TYPICAL_STEPS
+from scaling import TYPICAL_PASSES, TYPICAL_STEPS
 
 from fourier_mask import learn_dataset_mask, learn_image_masks
 from fourier_mask.data import Data, Images, fashion5, front_of_each
-from fourier_mask.dataset_mask import DATASET_SCHEDULES
 from fourier_mask.device import computing
 from fourier_mask.imagenette import COUNTS, train_canvas
-from fourier_mask.learner import find_batch_size
+from fourier_mask.learner import find_batch_size, parts_of
+from fourier_mask.settings import ImageMaskSettings
 from fourier_mask.study import PROFILES, Study
 from fourier_mask.train import accuracy_pct, new_network, predict, train_network
 
 PAPER = PROFILES["paper"]
 SIZE = PAPER.data.size
-NEVER = 10**9  # patience
+WALK_ON = dict(tolerance=0, progress=False)  # no mask settles before its steps are used up
 N_TRAIN, N_VAL = sum(COUNTS["train"]), sum(COUNTS["val"])
 WHOLE = {  # images times passes over them in the profile, and minutes asked of a GPU
     "natural training": (N_TRAIN * PAPER.train.epochs["natural"], 3),
     "adversarial training": (N_TRAIN * PAPER.train.epochs["adversarial"], 12),
-    "data-set mask": (N_VAL * PAPER.mask.epochs, 2),
+    "data-set mask": (N_VAL * TYPICAL_PASSES, 2),
     "image masks": (3 * 1421 * TYPICAL_STEPS, 5),
 }
 
@@ -95,25 +95,24 @@ def stages(data: Data, architecture: str, precision: str, compiled: bool, batch:
     torch.manual_seed(0)
     model, val = new_network(data, settings).to(device, memory_format=torch.channels_last).eval(), data.val
     x, y = val.images.to(device), val.labels.to(device)
-    size = min(PAPER.mask.batch_size or DATASET_SCHEDULES[PAPER.mask.schedule].batch_size, len(x))
+    size = min(64, len(x))
     yield (
         "data-set mask",
         len(x),
-        lambda n: learn_dataset_mask(
-            model, x, y, epochs=n, patience=NEVER, batch_size=size, precision=precision, progress=False
-        ),
+        lambda n: learn_dataset_mask(model, x, y, epochs=n, batch_size=size, precision=precision, **WALK_ON),
         1,
         4,
         size,
         0,
         1,
     )
-    most = min(find_batch_size(model, x[:1], 1, None), len(x)) if device != "cpu" else batch
+    most = batch
+    if device != "cpu": most = min(find_batch_size(model, x[:1], ImageMaskSettings(), parts_of((SIZE, SIZE))), len(x))
     yield (
         "image masks",
         most,
         lambda n: learn_image_masks(
-            model, x[:most], y[:most], steps=n, patience=NEVER, batch_size=most, precision=precision, progress=False
+            model, x[:most], y[:most], steps=n, batch_size=most, precision=precision, **WALK_ON
         ),
         4,
         16,

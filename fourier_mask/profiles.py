@@ -75,7 +75,7 @@ PAPER = Profile(
     train=TrainSettings(width=1, batch_size=128, rise=0.1, precision="tf32",
                         attack=AttackSettings(eps_255=PAPER_EPS, alpha_255=PAPER_EPS / 8, train_steps=10,
                                               eval_images=1973)),
-    mask=DatasetMasks(precision="tf32"),
+    mask=DatasetMasks(starts=3, precision="tf32"),
     image=ImageMasks(n=1973, batch_size=None, shard_size=1024, precision="tf32"),
     need_mb=2000,
 )
