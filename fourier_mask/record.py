@@ -39,6 +39,7 @@ class Item(BaseModel):
     profiles: list[str] = ["smoke", "quick", "paper"]  # in which it runs when no item is named
     parameters: dict[str, dict] = {}  # by profile: what differs from the notebook's own
     limits: dict[str, tuple[float, float]] = {}  # least and most of a parameter
+    seconds: float = 8  # about how long its notebook takes in quick: the longest is started first
 
     @property
     def path(self) -> Path:

@@ -196,7 +196,8 @@ def plan(
     study = Study(profile, seed=changes.get("seed", 31), settings=settings, device=device, progress=False)
     own = {name: value for name, value in changes.items() if name not in settings and name != "seed"}
     root = study.folder / ",".join(f"{name}={value}" for name, value in sorted(own.items()))
-    tasks = {item.name: item_task(item, chosen[item.name], root / item.name, study, force) for item in items}
+    longest_first = sorted(items, key=lambda item: -item.seconds)
+    tasks = {item.name: item_task(item, chosen[item.name], root / item.name, study, force) for item in longest_first}
     needs = needed({name for task in tasks.values() for name in task.after}, study, settings)
     check_folder(study.store.root, study.profile.need_mb)
     check_folder(root, 20)

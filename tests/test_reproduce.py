@@ -304,3 +304,5 @@ def test_a_plan_makes_what_its_needs_need_and_nothing_else(environment, monkeypa
     assert order[0] == "network:adversarial"  # the longest first
     # 20 passes over the validation images against 10 steps of attack
     assert order.index("class_masks:natural") < order.index("selection:natural")
+    every = list(plan([], "quick", {})[0])
+    assert [name for name in every if ":" not in name][:2] == ["fig_08", "tab_03"]  # likewise
