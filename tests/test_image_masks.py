@@ -38,7 +38,7 @@ def test_the_objective_is_at_or_below_that_of_a_plain_loop(tolerance):
     ours = learn_image_masks(model, x, y, goal=AnyAnswer(), tolerance=tolerance, **QUIET)
     excess = (ours.objective - 1) / theirs  # what either leaves of the objective above its least value, 1
     assert ours.converged.all()
-    # a mask stops after two steps in a row that promise less than the tolerance, 1 % if not given, of what is left;
+    # a mask stops after two steps in a row that promise less than the tolerance, 0.5 % if not given, of what is left;
     # with next to none there is still float32 storage of values near 1.0004, 1e-7 of 4e-4
     assert excess.max() < (1.02 if tolerance is None else 1.001) and excess.mean() < 1.005, excess
 
