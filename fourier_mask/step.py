@@ -49,7 +49,7 @@ def step_for_one(
     share = between(residual + (slopes * step).sum(1), (slopes * turn).sum(1), (pull * turn).sum(1))
     return step + share[:, None] * turn
 
-
+# %% ../nbs/09_step.ipynb #code-in-order
 def in_order(
     values: Float[Tensor, "n m"],  # any
 ) -> Int[Tensor, "n m"]:  # places of the smallest, the second, …
