@@ -31,7 +31,9 @@ def one(network, x, y, most: int = MOST, weight: float = 0.07):
         change = (F.cross_entropy(network(filtered(x, mask)), y) - loss_clean) ** 2
         norm = mask.abs().sum() / mask.numel()
         (torch.exp(change) + weight * norm).backward()
-        optimizer.step(); optimizer.zero_grad(); schedule.step()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
         with torch.no_grad():
             mask.clamp_(0, 1)
             now = change.item(), norm.item()
@@ -64,7 +66,9 @@ def many(network, x, y, most: int = MOST, weight: float = 0.07, tell=lambda step
             change, norm = (loss - loss_clean[own]) ** 2, masks[rows].abs().mean((1, 2, 3))
             (torch.exp(change) + weight * norm).sum().backward()
             now[rows, 0], now[rows, 1] = change.detach(), norm.detach()
-        optimizer.step(); optimizer.zero_grad(); schedule.step()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
         with torch.no_grad():
             masks.clamp_(0, 1)
             parts = torch.arange(len(left), device=device).split(64)

@@ -77,7 +77,9 @@ def colour(device: str, epochs: int = 10, batch: int = 50):
     for _ in range(epochs):
         for rows in torch.randperm(len(x), generator=generator).split(batch):
             F.cross_entropy(model(x[rows]), y[rows], label_smoothing=0.1).backward()
-            optimizer.step(); schedule.step(); optimizer.zero_grad()
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
     return model.eval(), data
 
 

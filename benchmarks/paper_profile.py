@@ -39,7 +39,7 @@ N_TRAIN, N_VAL = sum(COUNTS["train"]), sum(COUNTS["val"])
 WHOLE = {  # images times passes over them in the profile, and minutes asked of a GPU
     "natural training": (N_TRAIN * PAPER.train.epochs["natural"], 3),
     "adversarial training": (N_TRAIN * PAPER.train.epochs["adversarial"], 12),
-    "data-set mask": (N_VAL * TYPICAL_PASSES, 2),
+    "data-set mask": (N_VAL * PAPER.mask.starts * TYPICAL_PASSES, 2),
     "image masks": (3 * 1421 * TYPICAL_STEPS, 5),
 }
 

@@ -39,7 +39,7 @@ def learn_image_masks(
     output_fn: Callable | None = None,  # picks the outputs from the model's result
     client=None,  # `dask.distributed.Client`: learn them on its workers, a batch each
     progress: bool = True,  # show a bar
-    **settings,  # fields of `ImageMaskSettings`: p, schedule, steps, tolerance, channels, initial, starts, …
+    **settings,  # of `ImageMaskSettings`: p, schedule, steps, tolerance, channels, initial, starts, seed, precision
 ) -> MaskSet:  # of b masks, in the order of the images
     "Learn the mask that a network needs for each image. Source: Section 2.1, Eq. 2, and Section 3.2."
     chosen = checked(ImageMaskSettings, weight=weight, **settings)

@@ -2,6 +2,7 @@
 import os
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from hypothesis import settings
 
@@ -20,6 +21,14 @@ def folders(tmp_path, monkeypatch):
     monkeypatch.setenv("FOURIER_MASK_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("FOURIER_MASK_FIGURES", str(tmp_path / "figures"))
     return tmp_path
+
+
+@pytest.fixture
+def annotations_off():
+    "As users have it: only tests enforce annotations, which would refuse these arguments first."
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

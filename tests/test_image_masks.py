@@ -2,7 +2,6 @@
 import json
 import platform
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -21,14 +20,6 @@ from fourier_mask.prepare import prepared
 from fourier_mask.settings import ImageMaskSettings
 
 QUIET = dict(progress=False)
-
-
-@pytest.fixture
-def annotations_off():
-    "As users have it: only tests enforce annotations, which would refuse these arguments first."
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize("tolerance", [None, 1e-5])

@@ -2,7 +2,6 @@
 import math
 from dataclasses import replace
 
-import jaxtyping
 import pytest
 import torch
 from oracles import authors_planes, filtered, least_objectives, orders
@@ -19,14 +18,6 @@ from fourier_mask.dataset_mask import learn_class_masks
 from fourier_mask.form import Layout
 from fourier_mask.goal import KNEE, invariance
 from fourier_mask.train import TrainSettings, train_network
-
-
-@pytest.fixture
-def annotations_off():
-    "As users have it: only tests enforce annotations, which would refuse these arguments first."
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

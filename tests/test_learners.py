@@ -40,7 +40,9 @@ def steps_of(learn, n): return {"steps": n} if learn is learn_image_masks else {
 def test_nothing_of_the_model_or_the_world_is_changed(learn, schedule):
     layers = nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2), nn.Dropout(0.5), nn.Flatten(), nn.Linear(60, 3)
     network = nn.Sequential(*layers).train()
-    network[1].eval(); network[0].weight.requires_grad_(False); network[4].weight.grad = torch.ones(3, 60)
+    network[1].eval()
+    network[0].weight.requires_grad_(False)
+    network[4].weight.grad = torch.ones(3, 60)
     state = {name: value.clone() for name, value in network.state_dict().items()}
     x, y = small_images()
     x = x.float()

@@ -2,7 +2,6 @@
 import json
 from dataclasses import replace
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -21,14 +20,6 @@ from fourier_mask.spectrum import mirror, symmetrize
 sides = st.integers(1, 9)
 sizes = st.tuples(sides, sides)
 spaces = st.lists(sides, min_size=1, max_size=3).map(tuple)
-
-
-@pytest.fixture
-def annotations_off():
-    "As users have it: only tests enforce annotations, which would refuse these arguments first."
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def drawn(layer, low=0.0, high=1.0, seed=0):
