@@ -7,7 +7,6 @@ import scipy.fft
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_mask import annotations_off  # noqa: F401  (a fixture)
 
 from fourier_mask import basis as page
 from fourier_mask.basis import (
@@ -180,7 +179,7 @@ def test_a_basis_that_does_not_give_images_back_is_refused(basis, message, stren
     (lambda: basis_from("hadamard", (2, 2)), "basis must be one of fourier, cosine, wavelet"),
     (lambda: Linear(torch.eye(6), (2, 3)).frequencies(), "has no frequencies"),
 ])
-def test_what_is_no_basis_is_refused(annotations_off, make, message):  # noqa: F811
+def test_what_is_no_basis_is_refused(annotations_off, make, message):
     with pytest.raises(ValueError, match=message): make()
 
 

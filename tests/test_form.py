@@ -7,7 +7,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from test_basis import rotation
-from test_mask import annotations_off  # noqa: F401  (a fixture)
 
 from fourier_mask.basis import Cosine, Linear, RealFourier
 from fourier_mask.form import Free, Layout, Rings, RingsAndSectors, Sectors
@@ -113,7 +112,7 @@ def test_learned_masks_keep_to_their_form(basis, form):
     (lambda: Rings(0), "n must be a whole number of bands"), (lambda: Rings(2.5), "n must be a whole number of bands"),
     (lambda: Sectors(True), "n must be a whole number of bands"),
 ])
-def test_what_is_no_number_of_bands_is_refused(annotations_off, make, message):  # noqa: F811
+def test_what_is_no_number_of_bands_is_refused(annotations_off, make, message):
     with pytest.raises(ValueError, match=message): Layout(RealFourier((4, 4)), make())
 
 
