@@ -128,7 +128,7 @@ def test_the_report_counts_and_colours_every_verdict(tmp_path):
 def test_the_readme_says_what_table_3_says():
     "Accuracies of the classifier on held-out masks, spectra and pixels, with half their intervals."
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    command = ["git", "show", "HEAD:figures/quick/tab_03/tab_03.csv"]  # the committed one: a reader may have made it again
+    command = ["git", "show", "HEAD:figures/quick/tab_03/tab_03.csv"]  # a reader may have made theirs again
     committed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     table = pd.read_csv(io.StringIO(committed), index_col="features")
     for name in ("masks", "amplitude spectra", "pixels"):
