@@ -1,9 +1,9 @@
 """The authors' loop for masks of single images, written down plainly, one at a time and for many at once.
 
 It shares nothing with the package: the full plane, torch's own Adam and one-cycle schedule, three passes a
-step (forward,
-back to the image, forward again for the prediction), and their rule to stop: 300 steps in a row in which the squared
-difference of the losses moves by at most 1e-6 and the norm by at most 1e-5, with the prediction as at the start.
+step (forward, back to the image, forward again for the prediction), and their rule to stop: 300 steps in a row in
+which the squared difference of the losses moves by at most 1e-6 and the norm by at most 1e-5, with the prediction as
+at the start.
 """
 import torch
 import torch.nn.functional as F
@@ -45,7 +45,7 @@ def one(network, x, y, most: int = MOST, weight: float = 0.07):
     return mask.detach(), most, False
 
 
-def many(network, x, y, most: int = MOST, weight: float = 0.07, tell=lambda step, left: None):
+def many(network, x, y, most: int = MOST, weight: float = 0.07, start: float = 1.0):
     """The same for a batch of independent masks: (b, 1, h, w), the steps of each, and whether its rule was met.
 
     Adam and the schedule treat each entry by itself and all masks begin together, so one Adam over the batch takes each
@@ -55,7 +55,7 @@ def many(network, x, y, most: int = MOST, weight: float = 0.07, tell=lambda step
     loss_clean, said = F.cross_entropy(clean, y, reduction="none"), clean.argmax(1)
     final, steps = torch.ones(n, 1, *x.shape[-2:], device=device), torch.full((n,), most)
     met, left = torch.zeros(n, dtype=torch.bool), torch.arange(n, device=device)
-    masks = final.clone().requires_grad_()
+    masks = (start * final).requires_grad_()  # theirs start at 1
     count, last = torch.zeros(n, dtype=torch.long, device=device), None
     optimizer, schedule = optimizer_of(masks)
     for step in range(1, most + 1):
@@ -82,7 +82,6 @@ def many(network, x, y, most: int = MOST, weight: float = 0.07, tell=lambda step
             final[rows], steps[rows.cpu()], met[rows.cpu()] = masks.detach()[reached], step, True
         if step % 50 or not met.to(device)[left].any(): continue
         stay = ~met.to(device)[left]
-        tell(step, int(stay.sum()))
         if not stay.any(): break
         state = optimizer.state[masks]
         left, count, last, kept = left[stay], count[stay], last[stay], masks.detach()[stay].requires_grad_()

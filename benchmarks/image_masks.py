@@ -4,6 +4,7 @@
     python benchmarks/image_masks.py --network full             VGG11 at full width, 128×128, 5 images
     python benchmarks/image_masks.py --network colour           a residual network, 96×96×3, 64 images
     python benchmarks/image_masks.py --network lite0 --folder PHOTOS --most 2000
+    python benchmarks/image_masks.py --variants "their loop from 0.95"      how far it agrees with itself
 
 In one process. What either leaves of the objective **above 1**, its least value, is compared, image by image: taken
 afterwards, by one formula, from the masks. Theirs is walked for all images at once, each stopped by their own rule
@@ -13,6 +14,7 @@ import argparse
 import resource
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
@@ -97,21 +99,30 @@ def with_threads(count: int, call):
     finally: torch.set_num_threads(before)
 
 
-def variants(network, x, y, theirs, first):
-    "Our learner under several names; prints a line for each."
-    threads = torch.get_num_threads()
-    other_threads = 1 if threads > 1 else 2
-    asked = {"fast": {}, "in another order": {}, "batches of 16": dict(batch_size=16),
-             "batches of 5": dict(batch_size=5),
-             "bf16": dict(precision="bf16"), f"{other_threads} threads": {}}
+VARIANTS = {"fast": {}, "two starts": dict(starts=2), "bf16": dict(precision="bf16"), "other threads": {},
+            "in another order": {}, "batches of 16": dict(batch_size=16), "batches of 5": dict(batch_size=5),
+            "their loop from 0.95": {}}
+
+
+def theirs_from(start: float, network, x, y):
+    "The authors' loop from another start, told as our sets of masks are."
+    masks, steps, met = many(network, x, y, weight=WEIGHT, start=start)
+    return SimpleNamespace(masks=masks.cpu(), steps=steps, converged=met)
+
+
+def variants(network, x, y, theirs, names):
+    "Our learner under several names; prints a line for each, and returns masks, objectives and seconds of the first."
+    other_threads, first = 1 if torch.get_num_threads() > 1 else 2, None
     reference, size, _ = theirs
     print(f"\n{'':18}{'ms a mask':>10}{'steps':>7}{'settled':>8}{'kept':>7}   above 1, of theirs: mean (of means) worst"
           f"   > 1.10  > 1.25   size   support as first, largest difference, objective")
-    for name, options in asked.items():
+    for name in names:
+        options = VARIANTS[name]
         rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(0)) if "order" in name \
             else torch.arange(len(x))
-        learn = lambda rows=rows, options=options: learn_image_masks(
+        ours = lambda rows=rows, options=options: learn_image_masks(
             network, x[rows], y[rows], weight=WEIGHT, progress=False, **options)[rows.argsort()]
+        learn = (lambda: theirs_from(0.95, network, x, y)) if "their" in name else ours
         began = time.perf_counter()
         masks = with_threads(other_threads, learn) if "threads" in name else learn()
         took = time.perf_counter() - began
@@ -133,6 +144,8 @@ def main():
     parser.add_argument("--images", type=int, help=f"how many; if not given {NUMBER}")
     parser.add_argument("--most", type=int, default=MOST, help="steps of the authors' loop, at most; theirs is 20,000")
     parser.add_argument("--theirs", help="file for the authors' masks: read if it is there, else written")
+    parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=list(VARIANTS)[:-1],
+                        help="of our learner, the first is what the others are compared with; or their own loop again")
     parser.add_argument("--timed", type=int, default=2, help="images on which the authors' loop is timed, one by one")
     parser.add_argument("--rounds", type=int, default=9, help="timings of a step")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -161,7 +174,7 @@ def main():
               f"images, {steps.float().mean():.0f} steps in the mean, {steps.min()} to {steps.max()}); all at once "
               f"{slow:.0f} s\n{int(met.sum())} of {len(x)} met the rule; above 1: {theirs[0].mean():.3e}, "
               f"sparsity {theirs[1].mean():.5f}, predictions kept {100 * theirs[2].float().mean():.1f} %")
-    first = variants(network, x, y, theirs, None)
+    first = variants(network, x, y, theirs, args.variants)
     times = each * len(x) / first[2]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"\n{times:.0f} times as many masks a second as the authors' loop; largest memory {peak:.0f} MB")
