@@ -26,13 +26,14 @@ from .device import computing, free_memory
 from .form import Form
 from .goal import Goal, Keep, Loss, cross_entropy
 from fourier_mask.learner import (
-    Parts, best_first, check_batch_size, check_images, check_labels, finished, pace_of, parts_of, problem_of, repeated,
-    starts_of, tell_unsettled,
+    Parts, best_first, finished, pace_of, parts_of, problem_of, repeated, starts_of, tell_unsettled,
 )
 from .mask_set import MaskSet, held_of
 from .part import Part
 from .prepare import Source, prepared
-from .settings import DatasetMaskSettings, checked
+from fourier_mask.settings import (
+    DatasetMaskSettings, check_batch_size, check_images, check_labels, check_targets, checked, refuse_name,
+)
 
 # %% ../nbs/20_dataset_mask.ipynb #code-read
 def read_all(
@@ -48,7 +49,11 @@ def read_all(
     loader = images if isinstance(images, DataLoader) else DataLoader(images, batch_size)
     parts, targets, bytes_read = [], [], 0
     with torch.random.fork_rng([]):  # a loader draws a seed for its workers, and its order if it shuffles
-        for x, y in loader:
+        for batch in loader:
+            if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+                raise ValueError(f"images must yield pairs (image, label); this {type(images).__name__} yields "
+                                 f"{type(batch).__name__}. Give each image its label.")
+            x, y = batch
             check_images(x)
             bytes_read += x.nbytes
             if bytes_read > free_memory(torch.device("cpu")) / 3:
@@ -149,6 +154,7 @@ def learn_dataset_mask(
     **settings,  # fields of `DatasetMaskSettings`: p, schedule, tolerance, channels, initial, starts, seed, precision
 ) -> MaskSet:  # of one mask for each start, the best first, with the trace of each per pass
     "Learn the mask that a network needs for a whole data set. Source: Section 2.1, Eq. 2."
+    refuse_name(settings, "steps", "epochs")
     chosen = checked(DatasetMaskSettings, weight=weight, steps=epochs, **settings)
     images, labels = read_all(images, labels)
     owner = torch.zeros(len(images) if isinstance(images, Tensor) else 0, dtype=torch.long)
@@ -176,6 +182,7 @@ def learn_class_masks(
     **settings,
 ) -> MaskSet:  # of one mask for each class that occurs (and for each start), in ascending order
     "Learn the mask that a network needs for each class. Source: Section 3.2, Figure 5."
+    refuse_name(settings, "steps", "epochs")
     chosen = checked(DatasetMaskSettings, weight=weight, steps=epochs, **settings)
     images, labels = read_all(images, labels)
     check_images(images)
@@ -202,12 +209,11 @@ def learn_owned(
 ) -> MaskSet:
     "What both doors share: checks, a bar, and the learner. Source: ours."
     check_images(images)
-    check_batch_size(batch_size)
+    check_batch_size(batch_size, needed=True)
     made = parts_of(tuple(images.shape[2:]), *parts)
-    if made.loss is cross_entropy and isinstance(made.goal, Keep):
-        if targets is None: raise ValueError("labels must be given with a tensor of images, whole numbers of shape "
-                                             f"({len(images)},).")
-        check_labels(targets, len(images))
+    if targets is None and made.loss is cross_entropy and isinstance(made.goal, Keep):
+        raise ValueError(f"labels must be given with a tensor of images, whole numbers of shape ({len(images)},).")
+    check_targets(targets, len(images), made.loss is cross_entropy)
     with tqdm(desc=f"{name}, passes", disable=not progress) as bar:
         return learn_shared(model, images, targets, owner, settings, made, batch_size, output_fn, bar)
 

@@ -4,11 +4,16 @@
 
 # %% auto #0
 __all__ = ['KNEE', 'Loss', 'LOSSES', 'GOALS', 'cost', 'cost_slope', 'invariance', 'cross_entropy', 'kullback_leibler',
-           'squared_error', 'loss_of', 'Goal', 'classes_of', 'Keep', 'Change', 'goal_from', 'loss_from']
+           'squared_error', 'loss_of', 'Goal', 'classes_of', 'Keep', 'Change', 'goal_from', 'loss_from',
+           'loss_settings', 'code_of']
 
 # %% ../nbs/07_goal.ipynb #code-imports
+import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from numbers import Integral, Real
+from types import CodeType
 
 import torch
 import torch.nn.functional as F
@@ -82,6 +87,9 @@ def loss_of(
     if not isinstance(value, Tensor) or tuple(value.shape) != (len(out),):
         raise ValueError(f"loss must return one number an image, shape ({len(out)},); got "
                          f"{getattr(value, 'shape', type(value).__name__)}. Take the mean over all but the first axis.")
+    if out.requires_grad and not value.requires_grad:
+        raise ValueError("loss must pass gradients on to the outputs; it gives none. Take torch.no_grad(), detach() "
+                         "and numpy out of it.")
     return value
 
 # %% ../nbs/07_goal.ipynb #code-goals
@@ -131,7 +139,14 @@ class Change(Goal):
     "The predicted class changes, or becomes the target. Source: ours."
 
     target: int | None = None  # class that is wanted; None for any other than the clean one
-    margin: float = 0.1  # by which the new class should lead, in logits
+    margin: float = 0.1  # by which the new class should lead, in logits, at least 0
+
+    def __post_init__(self):
+        whole = isinstance(self.target, Integral) and not isinstance(self.target, bool)
+        if self.target is not None and not (whole and self.target >= 0):
+            raise ValueError(f"target must be the number of a class, or None; got {self.target!r}.")
+        if not (isinstance(self.margin, Real) and 0 <= self.margin < math.inf):
+            raise ValueError(f"margin must be a finite number of at least 0; got {self.margin!r}.")
 
     def residual(self, out, clean, y, loss):
         if classes_of(out) is None: raise ValueError("Change needs logits (b, classes) of at least two classes; "
@@ -163,3 +178,19 @@ def loss_from(choice: str | Loss) -> Loss:
     if choice not in LOSSES:
         raise ValueError(f"loss must be one of {', '.join(LOSSES)}, or a function; got {choice!r}.")
     return LOSSES[choice]
+
+# %% ../nbs/07_goal.ipynb #code-told
+def loss_settings(
+    loss: Loss,  # any
+) -> dict:  # JSON values
+    "What is told of a loss: its name, and the code of one that is not ours. Source: ours."
+    name = getattr(loss, "__name__", type(loss).__name__)
+    code = getattr(loss, "__code__", None)
+    if LOSSES.get(name) is loss or code is None: return {"name": name}
+    return {"name": name, "code": hashlib.sha256(repr(code_of(code)).encode()).hexdigest()[:16]}
+
+
+def code_of(code: CodeType) -> tuple:
+    "What a function does, wherever it stands. Source: ours."
+    constants = [code_of(each) if isinstance(each, CodeType) else each for each in code.co_consts]
+    return code.co_code.hex(), code.co_names, constants

@@ -14,13 +14,11 @@ from torch import Tensor
 
 from .basis import Basis
 from .form import Form
-from .goal import Goal, Loss, loss_from
-from fourier_mask.learner import (
-    check_batch_size, check_images, check_labels, learn_part, mask_bar, parts_of, tell_unsettled,
-)
+from .goal import Goal, Loss, cross_entropy
+from .learner import learn_part, mask_bar, parts_of, tell_unsettled
 from .mask_set import MaskSet
 from .part import Part
-from .settings import ImageMaskSettings, checked
+from .settings import ImageMaskSettings, check_batch_size, check_images, check_targets, checked
 from .workers import learn_on_workers
 
 # %% ../nbs/19_learn.ipynb #code-learn-image-masks
@@ -46,7 +44,7 @@ def learn_image_masks(
     check_images(images)
     parts = parts_of(tuple(images.shape[2:]), basis, form, part, goal, loss)
     check_batch_size(batch_size)
-    if labels is not None and parts.loss is loss_from("cross_entropy"): check_labels(labels, len(images))
+    check_targets(labels, len(images), parts.loss is cross_entropy)
     if client is not None:
         masks = learn_on_workers(client, model, images, labels, chosen, parts, batch_size, output_fn, progress)
     else:

@@ -20,9 +20,10 @@ from tqdm.auto import tqdm
 from .basis import Cosine, Linear, RealFourier, principal_components
 from .dataset_mask import learn_dataset_mask
 from .device import computing
-from .goal import KNEE, Goal, Loss, classes_of, cost, cost_slope, goal_from, loss_from
-from .learner import check_answers, check_batch_size, check_images, check_labels
+from .goal import KNEE, Goal, Loss, classes_of, cost, cost_slope, cross_entropy, goal_from, loss_from
+from .learner import check_answers
 from .prepare import Network, Source, prepared, source_of, split
+from .settings import check_batch_size, check_images, check_targets
 
 # %% ../nbs/23_learned_basis.ipynb #code-clamped
 def clamped(
@@ -247,9 +248,9 @@ def learn_basis(
 ) -> LearnedBasis:
     "Learn the basis in which the mask of a data set is smallest. Source: ours, after the last sentence of Section 4."
     check_operator(images, weight, steps)
-    check_batch_size(batch_size)
+    check_batch_size(batch_size, needed=True)
     loss, goal, space = loss_from(loss), goal_from(goal), tuple(images.shape[2:])
-    if labels is not None and loss is loss_from("cross_entropy"): check_labels(labels, len(images))
+    check_targets(labels, len(images), loss is cross_entropy)
     with (computing("float32"), prepared(model, images, output_fn) as network,
           tqdm(desc="learned basis, steps", disable=not progress) as bar):
         pixels = Linear(torch.eye(images[0, 0].numel()), space).to(network.device or images.device)

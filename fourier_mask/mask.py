@@ -36,7 +36,8 @@ class FourierMask(nn.Module):
     def forward(self, x: Float[Tensor, "b c *size"]) -> Float[Tensor, "b c *size"]:
         "Filter real images."
         check_fits(x, self.size, *self.weight.shape[:2])
-        return self.layout.basis.inverse(self.layout.basis(x) * self.layout.entries(self.weight))
+        exact = x if x.dtype == torch.float64 else x.float()  # no transform is made in half precision
+        return self.layout.basis.inverse(self.layout.basis(exact) * self.layout.entries(self.weight)).to(x.dtype)
 
     def full(self) -> Float[Tensor, "n channels *size"]:
         "The masks on the full plane, point-symmetric, FFT order."

@@ -26,12 +26,10 @@ from .cluster import check_workers, hand_over, sent, spread
 from .files import sweep, write_whole
 from .form import Form
 from .goal import Goal, Loss, cross_entropy
-from fourier_mask.learner import (
-    MaskBar, check_batch_size, check_images, check_labels, learn_part, mask_bar, parts_of, tell_counts,
-)
+from .learner import MaskBar, learn_part, mask_bar, parts_of, tell_counts
 from .mask_set import MaskSet, differences, held_of
 from .part import Part
-from .settings import ImageMaskSettings, checked, whole
+from .settings import ImageMaskSettings, check_batch_size, check_images, check_labels, checked, whole
 from fourier_mask.shards import (
     check_mark, checksum, create_mask_folder, open_masks, plan_of, read_shard, read_shards, readable, rows_of_shard,
     shard_size_of, write_shard,
@@ -104,7 +102,8 @@ def origin_of(
     shard: Shard,  # from a `Supply`
 ) -> bytes:  # 32
     "SHA-256 of the images, labels and rows that the masks of a shard are learned from. Source: ours."
-    return checksum([b"" if tensor is None else tensor.cpu().contiguous().numpy() for tensor in shard])
+    exact = (tensor.float() if tensor is not None and tensor.dtype == torch.bfloat16 else tensor for tensor in shard)
+    return checksum([b"" if tensor is None else tensor.cpu().contiguous().numpy() for tensor in exact])
 
 
 def said_of(

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from .basis import Basis
 from .mask import check_fits, complement
-from .part import Part, built, held_of
+from .part import Part, built, check_part, held_of
 from .spectrum import mirror
 
 # %% ../nbs/13_mask_set.ipynb #code-per-mask
@@ -287,11 +287,7 @@ def part_of(
 ) -> Part:  # on the processor
     "The part of a set. Source: ours."
     part = built("part", masks.settings.get("part", {"name": "Filter"}), masks.held)
-    for name, value in part.held.items():
-        if value.ndim and tuple(value.shape[1:]) != tuple(basis.orbits.shape):
-            raise ValueError(f"held['part/{name}'] must have the shape of the basis's coefficients, "
-                             f"(channels, {', '.join(map(str, basis.orbits.shape))}); got {tuple(value.shape)}. Pass "
-                             "the basis in which the masks were learned.")
+    check_part(part, basis)
     return part
 
 # %% ../nbs/13_mask_set.ipynb #code-filter
@@ -302,15 +298,17 @@ def filter_images(
     part: Part | None = None,  # None for the set's own
 ) -> Float[Tensor, "b c *space"]:
     "Images as masks leave them. Source: Section 2.1."
-    planes, space = masks.masks.to(images.device, images.dtype), tuple(masks.masks.shape[2:])
+    planes, space = masks.masks.to(images.device), tuple(masks.masks.shape[2:])
     check_fits(images, space, *planes.shape[:2])
+    exact = images if images.dtype == torch.float64 else images.float()  # no transform is made in half precision
     basis = basis_of(masks) if basis is None else copy.deepcopy(basis)  # a copy, since `.to` moves the module itself
     if tuple(basis.space) != space:
         raise ValueError(f"basis must be of the masks' size, {space}; got {tuple(basis.space)}. Build it for {space}.")
     part = part_of(masks, basis) if part is None else copy.deepcopy(part)
     with torch.no_grad():
         basis, part = basis.to(images.device), part.to(images.device)
-        return basis.inverse(part(basis.forward(images), basis.orbit_values(planes)[..., basis.orbits]))
+        m = basis.orbit_values(planes.to(exact.dtype))[..., basis.orbits]
+        return basis.inverse(part(basis.forward(exact), m)).to(images.dtype)
 
 
 def centered_planes(

@@ -17,9 +17,9 @@ from torch import Tensor
 from .descent import Problem
 from .form import FORMS, Layout
 from .goal import Keep, classes_of, cross_entropy
-from .learner import check_images
 from .mask_set import MaskSet, basis_of, part_of
 from .prepare import Source, prepared, source_of
+from .settings import check_batch_size, check_images
 
 # %% ../nbs/22_minimal.ipynb #code-leads
 def leads_of(
@@ -45,11 +45,12 @@ Leads = Callable[[Tensor], Tensor]  # from sets (k, units) to leads (k,)
 
 
 def shortest_beginning(
-    order: Int[Tensor, "units"],  # numbers of the mask, the largest first
+    order: Int[Tensor, "candidates"],  # numbers of the mask, the largest first
+    units: int,  # numbers of the mask in all
     leads: Leads,
 ) -> Int[Tensor, "chosen"] | None:  # None if no beginning keeps the answer
     "The shortest beginning of a list that keeps the answer. Source: ours."
-    place = torch.empty_like(order)
+    place = torch.full((units,), units, device=order.device)  # of each number in the list; beyond it where not there
     place[order] = torch.arange(len(order), device=order.device)
     known, size = 0, 1
     while known < len(order):  # lists of doubling length, so that short ones are found cheaply
@@ -105,6 +106,7 @@ def minimal_sufficient(
 ) -> MaskSet:  # binary masks, one for each image
     "The fewest orbits under which the network gives its answer. Source: ours."
     check_images(images)
+    check_batch_size(batch_size, needed=True)
     if len(images) != len(masks):
         raise ValueError(f"images must be those of the {len(masks)} masks, in their order; got {len(images)}.")
     if masks.settings.get("part", {}).get("name") == "Rest":
@@ -115,11 +117,14 @@ def minimal_sufficient(
         found = []
         for i in range(len(images)):
             source = source_of(network, problem.layout.basis, images[i : i + 1], None, torch.zeros(1, dtype=torch.long))
+            if classes_of(source.clean) is None:
+                raise ValueError("model must return logits (b, classes) of at least two classes, since an answer is "
+                                 f"kept; got {tuple(source.clean.shape)}. Pass output_fn= to pick them.")
             found.append(smallest_set(problem, source, theta[i], tolerance, batch_size))
     sets, kept, certified = (torch.stack(values) for values in zip(*found, strict=True))
     return as_masks(masks, problem.layout, sets.cpu(), kept.cpu(), certified.cpu())
 
-
+# %% ../nbs/22_minimal.ipynb #code-smallest
 def smallest_set(
     problem: Problem,
     source: Source,  # of one image
@@ -135,7 +140,7 @@ def smallest_set(
     chosen = candidates[:0] if leads(nothing[None])[0] > 0 else None
     if chosen is None and len(candidates) <= MOST_BY_FORCE: chosen = by_force(candidates, len(flat), leads)
     elif chosen is None:
-        chosen = shortest_beginning(candidates, leads)
+        chosen = shortest_beginning(candidates, len(flat), leads)
         chosen = chosen if chosen is None else one_out(chosen, len(flat), leads)
     kept = chosen is not None
     inside = nothing.index_fill(0, candidates if chosen is None else chosen, True)

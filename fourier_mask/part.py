@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'KINDS', 'Part', 'Filter', 'Amplitude', 'mean_amplitude', 'Phase', 'phases_of', 'Rest', 'part_from',
-           'held_of', 'built']
+           'check_part', 'held_of', 'built']
 
 # %% ../nbs/03_part.ipynb #code-imports
 from collections.abc import Callable, Mapping
@@ -146,6 +146,15 @@ def part_from(
     if isinstance(choice, Part): return choice
     if choice not in PARTS: raise ValueError(f"part must be one of {', '.join(PARTS)}, or a Part; got {choice!r}.")
     return PARTS[choice](basis)
+
+
+def check_part(part: Part, basis: Basis) -> None:
+    "Refuse a part whose reference is of another size. Source: ours."
+    for name, value in part.held.items():
+        if value.ndim and tuple(value.shape[1:]) != tuple(basis.orbits.shape):
+            raise ValueError(f"{name} of {type(part).__name__} must have the shape of the basis's coefficients, "
+                             f"(channels, {', '.join(map(str, basis.orbits.shape))}); got {tuple(value.shape)}. Take "
+                             "the reference in the basis of the masks.")
 
 # %% ../nbs/03_part.ipynb #code-built-again
 KINDS: dict[str, dict[str, Callable]] = {

@@ -18,15 +18,14 @@ from torch import Tensor
 from .basis import Basis
 from .device import computing
 from .form import Form
-from .goal import Goal, Loss
+from .goal import Goal, Loss, cross_entropy
 from fourier_mask.learner import (
-    MaskBar, Parts, check_batch_size, check_images, find_batch_size, mask_bar, parts_of, problem_of, starts_of,
-    tell_unsettled, walked,
+    MaskBar, Parts, find_batch_size, mask_bar, parts_of, problem_of, starts_of, tell_unsettled, walked,
 )
 from .mask_set import MaskSet, held_of
 from .part import Part
 from .prepare import prepared
-from .settings import ImageMaskSettings, checked
+from .settings import ImageMaskSettings, check_batch_size, check_images, check_targets, checked, refuse_name
 
 # %% ../nbs/21_path.ipynb #code-mask-path
 @dataclass(frozen=True)
@@ -80,6 +79,7 @@ def learn_mask_path(
     **settings,  # fields of `ImageMaskSettings`, but for weight
 ) -> MaskPath:  # of b masks at each weight
     "Learn the masks of single images at one λ after the other. Source: Eq. 2; ours as a path."
+    refuse_name(settings, "weight", "weights")
     check_images(images)
     check_batch_size(batch_size)
     ascending = sorted({checked(ImageMaskSettings, weight=weight).weight for weight in weights})
@@ -87,12 +87,13 @@ def learn_mask_path(
         raise ValueError(f"weights must be at least two different numbers above 0; got {list(weights)}.")
     chosen = [checked(ImageMaskSettings, **settings, weight=weight) for weight in ascending]
     parts = parts_of(tuple(images.shape[2:]), basis, form, part, goal, loss)
-    size = batch_size or find_batch_size(model, images, chosen[0], parts, output_fn)
+    check_targets(labels, len(images), parts.loss is cross_entropy)
+    size = batch_size or find_batch_size(model, images, chosen[0], parts, output_fn, labels=labels)
+    fill, pieces = size >= 4 and len(images) > 1, []
     with mask_bar(len(images) * len(chosen), progress) as bar:
-        pieces = []
         for rows in torch.arange(len(images)).split(size):
             targets = None if labels is None else labels[rows]
-            pieces.append(walk_path(model, images[rows], targets, chosen, parts, size, output_fn, bar))
+            pieces.append(walk_path(model, images[rows], targets, chosen, parts, size, output_fn, bar, fill))
     sets = []
     for number, each in enumerate(chosen):
         fields = {name: torch.cat([piece[number][name] for piece in pieces]) for name in pieces[0][number]}
@@ -111,6 +112,7 @@ def walk_path(
     size: int,  # images of a full batch
     output_fn: Callable | None,
     bar: MaskBar,  # to tell
+    fill: bool,  # batches up to a multiple of four
 ) -> list[dict]:  # fields of a `MaskSet` for each weight
     "Masks of a batch at each weight, each beginning where the one before ended. Source: ours."
     found, owner, first = [], torch.arange(len(images)), chosen[0]
@@ -119,6 +121,6 @@ def walk_path(
         theta = starts_of(problem, first, source, len(images))
         for settings in chosen:
             at_this_weight = replace(problem, weight=settings.weight)
-            fields, theta = walked(at_this_weight, source, theta, settings, size, bar, fill=size >= 4)
+            fields, theta = walked(at_this_weight, source, theta, settings, size, bar, fill)
             found.append(fields)
     return found

@@ -153,6 +153,11 @@ def check_network_answers(
     if not out.requires_grad:
         raise ValueError("model must pass gradients on to its images; its outputs have none. Take torch.no_grad(), "
                          "detach() and numpy out of it.")
+    weights = torch.linspace(1, 2, out.numel(), device=out.device)  # the plain sum of a softmax has no gradient
+    slope, = torch.autograd.grad(out.float().flatten() @ weights, leaf)
+    if not slope.any():
+        warnings.warn("model passes a gradient of zero to its images, so masks cannot tell what it needs and may end "
+                      "empty. Take what rounds, counts or compares out of it.", stacklevel=4)
     with torch.no_grad(): again = network(x)
     if not torch.allclose(again, out.detach(), rtol=1e-3, atol=1e-3 * out.detach().abs().max().item(), equal_nan=True):
         warnings.warn("model gives other answers when it is asked twice in evaluation mode, so its loss cannot be "

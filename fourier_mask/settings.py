@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['Whole', 'Number', 'Kind', 'whole', 'number', 'Settings', 'checked', 'MaskSettings', 'ImageMaskSettings',
-           'DatasetMaskSettings']
+           'DatasetMaskSettings', 'check_images', 'check_labels', 'check_targets', 'check_batch_size', 'refuse_name']
 
 # %% ../nbs/15_settings.ipynb #code-imports
 import math
 from numbers import Integral, Real
 from typing import Annotated, Literal, TypeVar
 
+import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from torch import Tensor
 
 # %% ../nbs/15_settings.ipynb #code-base
 def whole(value):
@@ -80,3 +82,66 @@ class DatasetMaskSettings(MaskSettings):
     "How masks of data sets and classes are learned. Source: Section 2.2."
 
     weight: Number = Field(0.2, ge=0, description="λ of Eq. 2")
+
+# %% ../nbs/15_settings.ipynb #code-data
+def check_images(
+    images: Tensor,  # what the caller passed
+) -> None:
+    "Refuse what is not a batch of finite images, signals or volumes. Source: ours."
+    if not isinstance(images, Tensor):
+        raise TypeError("images must be a tensor of shape (b, c, h, w), or for a data set a Dataset or DataLoader; got "
+                        f"{type(images).__name__}.")
+    if not images.is_floating_point():
+        raise TypeError(f"images must be floating point; got {images.dtype}. Scale bytes to [0, 1]: "
+                        "images.float() / 255.")
+    if images.ndim not in (3, 4, 5) or 0 in images.shape:
+        raise ValueError(f"images must have shape (b, c, h, w) with nothing empty, signals (b, c, n) and volumes "
+                         f"(b, c, d, h, w); got {tuple(images.shape)}.")
+    if not images.isfinite().all():
+        bad = int((~images.isfinite()).flatten(1).any(1).sum())
+        raise ValueError(f"images must be finite; {bad} of {len(images)} hold nan or inf.")
+
+
+def check_labels(
+    labels: Tensor,  # what the caller passed
+    n: int,  # images
+) -> None:
+    "Refuse what is not one whole number for each image. Source: ours."
+    kind, shape = getattr(labels, "dtype", type(labels).__name__), tuple(getattr(labels, "shape", ()))
+    whole = isinstance(labels, Tensor) and not labels.is_floating_point() and labels.dtype != torch.bool
+    if not whole or shape != (n,):
+        raise ValueError(f"labels must be whole numbers of shape ({n},), one for each image; got {kind} {shape}.")
+
+# %% ../nbs/15_settings.ipynb #code-targets
+def check_targets(
+    labels: Tensor | None,  # what the caller passed; None is left to the learner
+    n: int,  # images
+    classes: bool,  # whether the loss wants whole numbers
+) -> None:
+    "Refuse what is not one finite target for each image. Source: ours."
+    if labels is None: return
+    if classes: return check_labels(labels, n)
+    if not isinstance(labels, Tensor) or labels.ndim < 1 or len(labels) != n:
+        raise ValueError(f"labels must be a tensor of {n} targets, one for each image; got "
+                         f"{tuple(getattr(labels, 'shape', ())) or type(labels).__name__}.")
+    if not labels.isfinite().all(): raise ValueError("labels must be finite; some are nan or inf.")
+
+
+def check_batch_size(
+    batch_size: int | None,  # what the caller passed
+    needed: bool = False,  # whether None is none
+) -> None:
+    "Refuse what is no number of images. Source: ours."
+    if batch_size is None and not needed: return
+    if not isinstance(batch_size, Integral) or isinstance(batch_size, bool) or batch_size < 1:
+        raise ValueError("batch_size must be a whole number of images, at least 1" + ", or None" * (not needed)
+                         + f"; got {batch_size!r}.")
+
+
+def refuse_name(
+    given: dict,  # further arguments of a call
+    name: str,  # that the call has another one for
+    instead: str,
+) -> None:
+    "Refuse an argument that has another name here. Source: ours."
+    if name in given: raise TypeError(f"{name} is not an argument here; pass {instead}=.")

@@ -15,9 +15,11 @@ from fourier_mask import dataset_mask as page
 from fourier_mask import learner as learner_module
 from fourier_mask.basis import RealFourier
 from fourier_mask.dataset_mask import learn_class_masks, learn_dataset_mask, sampled
+from fourier_mask.form import Rings
 from fourier_mask.learn import learn_image_masks
 from fourier_mask.models import Normalized, vgg11
-from fourier_mask.part import Phase
+from fourier_mask.part import Amplitude, Phase
+from fourier_mask.path import learn_mask_path
 
 QUIET = dict(progress=False)
 
@@ -119,6 +121,62 @@ def test_networks_and_images_may_differ_in_precision(learn, inside, outside):
     assert masks.masks.dtype == torch.float32
     bound = {torch.float64: 1e-6, torch.float32: 1e-4, torch.bfloat16: 0.05}[inside]  # 8 bits of a logit near 1
     torch.testing.assert_close(masks.objective.mean(), exact.objective.mean(), rtol=bound, atol=0)
+
+
+@pytest.mark.parametrize("learn", LEARNERS)
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_images_and_filtered_images_may_be_of_half_precision(learn, half):
+    "Masks are those of the same numbers in single precision; what they leave is as its images are."
+    network, (x, y) = small_network().float(), small_images()
+    x = x.to(half)
+    masks, single = (quietly(learn, network, each, y, **steps_of(learn, 20)) for each in (x, x.float()))
+    assert torch.equal(masks.masks, single.masks)
+    mine = masks if learn is learn_image_masks else masks[0]
+    filtered, exact = mine.apply(x), mine.apply(x.float())
+    assert filtered.dtype == half and torch.equal(filtered, exact.to(half))
+
+
+@pytest.mark.parametrize("learn", LEARNERS)
+def test_a_gradient_of_zero_is_told(learn):
+    "Rounding has a gradient, and it is zero: its masks are empty and would look settled."
+    network, (x, y) = small_network(), small_images()
+    with pytest.warns(UserWarning, match="passes a gradient of zero"):
+        quietly(learn, lambda z: network(z.round()), x, y)
+    with warnings.catch_warnings():  # the plain sum of a softmax's outputs has none either, yet it has slopes
+        warnings.simplefilter("error")
+        learn(nn.Sequential(network, nn.Softmax(1)), x, y, progress=False)
+
+
+@pytest.mark.parametrize("learn", [*LEARNERS, learn_mask_path])
+@pytest.mark.parametrize(("change", "message"), [
+    (dict(labels=torch.zeros(3, 3), loss="squared_error"), r"labels must be a tensor of 12 targets.*got \(3, 3\)"),
+    (dict(labels=torch.full((12, 3), torch.nan), loss="squared_error"), "labels must be finite"),
+    (dict(labels=torch.zeros(12)), "labels must be whole numbers"),
+    (dict(form=Rings), "form must be a Form, as Rings.8. is, or its name"),
+    (dict(part=Amplitude(torch.ones(1, 3, 3))), r"reference of Amplitude must have the shape .* got \(1, 3, 3\)"),
+    (dict(batch_size=2.5), "batch_size must be a whole number"),
+])
+def test_bad_parts_and_targets_are_refused(learn, change, message, annotations_off):
+    model, (x, y) = small_network(), small_images()
+    if learn is learn_class_masks and "loss" in change: message = "labels must be whole numbers"
+    with pytest.raises((ValueError, TypeError), match=message):
+        learn(**dict(model=model, images=x, labels=y, progress=False) | change)
+
+
+@pytest.mark.parametrize(("learn", "given", "message"), [
+    (learn_dataset_mask, dict(steps=3), "steps is not an argument here; pass epochs="),
+    (learn_class_masks, dict(steps=3), "steps is not an argument here; pass epochs="),
+    (learn_mask_path, dict(weight=0.1), "weight is not an argument here; pass weights="),
+])
+def test_arguments_of_other_doors_are_named(learn, given, message):
+    x, y = small_images()
+    with pytest.raises(TypeError, match=message): learn(small_network(), x, y, **given)
+
+
+def test_a_data_set_without_labels_is_refused():
+    x, _ = small_images()
+    with pytest.raises(ValueError, match=r"images must yield pairs \(image, label\); this DataLoader yields Tensor"):
+        learn_dataset_mask(small_network(), DataLoader(x, 4), progress=False)
 
 
 @pytest.mark.parametrize("learn", LEARNERS)

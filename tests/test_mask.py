@@ -349,3 +349,10 @@ def test_mirror_over_any_axes_is_what_a_set_is_checked_by():
     spectrum = np.fft.ifftn(masks, axes=(2, 3, 4))
     assert np.abs(spectrum.imag).max() < 1e-6  # a point-symmetric plane is the transform of a real image
     assert torch.equal(mirror(mirror(masks, (-3, -2, -1)), (-3, -2, -1)), masks)
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_images_of_half_precision_are_filtered_in_single(half):
+    mask, x = FourierMask((6, 5)), torch.rand(2, 1, 6, 5, generator=torch.Generator().manual_seed(0)).to(half)
+    with torch.no_grad(): mask.weight.uniform_(generator=torch.Generator().manual_seed(1))
+    assert torch.equal(mask(x), mask(x.float()).to(half)) and mask(x).dtype == half

@@ -97,7 +97,7 @@ def test_library_notebooks_are_pages(path):
     assert cells[0].source.startswith("# ") and "\n> " in cells[0].source
     words = sum(len(c.source.split()) for c in cells if c.cell_type == "markdown")
     total = sum(len(lines(c)) for c in code(path))
-    assert total <= 400 and len(code(path)) <= 42 and words >= 2 * total
+    assert total <= 400 and len(code(path)) <= 40 and words >= 2 * total
     for cell in code(path):
         for output in cell.outputs:
             assert output.output_type != "error" and output.get("name") != "stderr"

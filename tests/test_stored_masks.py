@@ -203,6 +203,7 @@ OTHERWISE = [
     (dict(x=X.flip(0)), "images, labels or index 0 … 2 are not those"),
     (dict(y=Y.flip(0)), "images, labels or index 0 … 2 are not those"),
     (dict(y=None), "images, labels or index 0 … 2 are not those"),
+    (dict(loss=lambda out, clean, y: (out - clean).abs().sum(1)), "loss.name is"),
     (dict(index=torch.arange(1, 13)), "images, labels or index 0 … 2 are not those"),
     (dict(x=X[:4], y=Y[:4]), "at least the 12"),
 ]
@@ -282,3 +283,11 @@ def test_unsettled_masks_are_told_once_for_the_whole_folder(tmp_path):
     with pytest.warns(UserWarning, match="12 of 12 masks had not settled") as told:
         learn(tmp_path / "masks.zarr", X, Y, steps=2)
     assert len(told) == 1 and time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_images_of_half_precision_have_an_origin_too(tmp_path, half):
+    path = learn(tmp_path / "masks.zarr", X.to(half), Y)
+    before = checksums(path)
+    assert checksums(learn(path, X.to(half), Y)) == before
+    with pytest.raises(MadeOtherwise, match="images, labels or index 0 … 2 are not those"): learn(path, X, Y)
