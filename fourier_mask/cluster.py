@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from .device import asked_device, choose_device
+from .spectrum import whole_number
 
 # %% ../nbs/17_cluster.ipynb #code-connect
 @contextmanager
@@ -50,9 +51,7 @@ def own_workers(
     import dask
     from distributed import Client, LocalCluster
 
-    counts = isinstance(workers, int) and not isinstance(workers, bool) and workers >= 1
-    if workers is not None and not counts:
-        raise ValueError(f"workers must be a whole number of at least 1; got {workers!r}.")
+    if workers is not None: whole_number(workers, "workers")
     processes = dict(n_workers=workers or os.cpu_count(), threads_per_worker=1)
     quiet = dict(dashboard_address=":0", silence_logs=logging.CRITICAL)
     with (

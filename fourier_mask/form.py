@@ -116,6 +116,7 @@ class Layout(nn.Module):
         p: float = 1,  # order of the norm, at least 1
     ) -> Float[Tensor, "n"]:  # ‖M‖ₚ / ‖1‖ₚ, in [0, 1]
         "Size of each mask over the full plane, as a share of the mask of ones. Source: second term of Eq. 2."
+        if not 1 <= p < math.inf: raise ValueError(f"p must be finite and at least 1; got {p!r}. The paper takes 1.")
         share = self.share.to(theta.dtype)
         values = torch.where(theta < 0, -theta, theta)  # `abs` has slope 0 at 0, where masks rest
         if p == 1: return (values * share).sum(-1).mean(1)

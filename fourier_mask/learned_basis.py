@@ -24,6 +24,7 @@ from .goal import KNEE, Goal, Loss, classes_of, cost, cost_slope, cross_entropy,
 from .learner import check_answers
 from .prepare import Network, Source, prepared, source_of, split
 from .settings import check_batch_size, check_images, check_targets
+from .spectrum import whole_number
 
 # %% ../nbs/23_learned_basis.ipynb #code-clamped
 def clamped(
@@ -267,8 +268,7 @@ def check_operator(images: Tensor, weight: float, steps: int) -> None:
     check_images(images)
     if not 0 < weight < float("inf"):
         raise ValueError(f"weight must be above 0 and finite; got {weight!r}. At 0 the identity is the answer.")
-    if isinstance(steps, bool) or steps != int(steps) or steps < 1:
-        raise ValueError(f"steps must be a whole number of passes, at least 1; got {steps!r}.")
+    whole_number(steps, "steps", "passes")
     if images[0, 0].numel() > MOST:
         raise ValueError(f"images must have at most {MOST} pixels a channel; got {tuple(images.shape[2:])}. Crop them, "
                          "or train the network on smaller ones.")

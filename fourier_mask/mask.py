@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .basis import RealFourier
 from .form import Layout
+from .spectrum import whole_number
 
 # %% ../nbs/04_mask.ipynb #code-fouriermask
 class FourierMask(nn.Module):
@@ -24,12 +25,10 @@ class FourierMask(nn.Module):
         channels: int = 1,  # 1 for a mask shared by the channels, or their number
     ):
         super().__init__()
-        for name, value in (("n", n), ("channels", channels)):
-            if value != int(value) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}.")
+        n, channels = whole_number(n, "n", "masks"), whole_number(channels, "channels")
         self.layout = Layout(RealFourier(size))
         self.size = self.layout.basis.space
-        self.weight = nn.Parameter(torch.ones(int(n), int(channels), len(self.layout)))
+        self.weight = nn.Parameter(torch.ones(n, channels, len(self.layout)))
 
     def extra_repr(self) -> str: return f"size={self.size}, n={self.weight.shape[0]}, channels={self.weight.shape[1]}"
 

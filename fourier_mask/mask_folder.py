@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['Shard', 'Supply', 'supply_of', 'MadeOtherwise', 'weights_digest', 'origin_of', 'said_of', 'store_image_masks', 'fill',
-           'checked_shard_size', 'tell_of', 'make_folder', 'go_on_with', 'check_same', 'check_same_images',
-           'whole_images', 'resize', 'forget', 'lacking', 'learn_here', 'learn_shard', 'shard_at_work',
-           'learn_elsewhere', 'copied']
+           'tell_of', 'make_folder', 'go_on_with', 'check_same', 'check_same_images', 'whole_images', 'resize',
+           'forget', 'lacking', 'learn_here', 'learn_shard', 'shard_at_work', 'learn_elsewhere', 'copied']
 
 # %% ../nbs/29_mask_folder.ipynb #code-imports
 import json
@@ -29,11 +28,12 @@ from .goal import Goal, Loss, cross_entropy
 from .learner import MaskBar, learn_part, mask_bar, parts_of, tell_counts
 from .mask_set import MaskSet, differences, held_of
 from .part import Part
-from .settings import ImageMaskSettings, check_batch_size, check_images, check_labels, checked, whole
+from .settings import ImageMaskSettings, check_batch_size, check_images, check_labels, checked
 from fourier_mask.shards import (
     check_mark, checksum, create_mask_folder, open_masks, plan_of, read_shard, read_shards, readable, rows_of_shard,
     shard_size_of, write_shard,
 )
+from .spectrum import whole_number
 from .store import check_folder, wait_for
 from .workers import Asked, Unfinished, at_work, measured_batch_size
 
@@ -155,7 +155,7 @@ def fill(
     progress: bool,
 ) -> None:
     "Learn what a folder of masks lacks. Source: ours."
-    shard_size = checked_shard_size(shard_size)
+    shard_size = whole_number(shard_size, "shard_size", "images")
     check_batch_size(batch_size)
     if client is not None: check_workers(client)
     sweep(path)
@@ -166,14 +166,6 @@ def fill(
         if client is None: learn_here(path, todo, asked, supply, batch_size, bar)
         elif todo: learn_elsewhere(client, path, todo, asked, supply, batch_size, bar)
     tell_of(path)
-
-
-def checked_shard_size(shard_size: int) -> int:
-    "Refuse what is no number of images. Source: ours."
-    try:
-        if whole(shard_size) >= 1: return whole(shard_size)
-    except ValueError: pass
-    raise ValueError(f"shard_size must be a whole number of at least 1; got {shard_size!r}.")
 
 
 def tell_of(

@@ -14,6 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from .spectrum import whole_number
+
 # %% ../nbs/06_models.ipynb #code-vgg11
 def vgg11(
     classes: int,  # number of logits
@@ -39,9 +41,8 @@ def check_network(
     least: int,  # pixels that each side must have
 ) -> None:
     "Refuse what no network can be built from. Source: ours."
-    for name, value in (("classes", classes), ("channels", channels)):
-        if value != int(value) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}.")
+    whole_number(classes, "classes")
+    whole_number(channels, "channels")
     if not width > 0: raise ValueError(f"width must be above 0; got {width!r}. 1 is the published network.")
     if min(size) < least:
         raise ValueError(f"size must be at least {least} pixels on each side for this network; got {tuple(size)}. "
@@ -95,8 +96,8 @@ class Normalized(nn.Module):
         for name, value in (("mean", mean), ("std", std)):
             values = torch.as_tensor(value, dtype=torch.float32).reshape(-1, 1, 1)
             low = " and above zero" if name == "std" else ""
-            if not values.isfinite().all() or (low and (values <= 0).any()):
-                raise ValueError(f"{name} must be finite{low}; got {value!r}. Take it from the training images.")
+            if not len(values) or not values.isfinite().all() or (low and (values <= 0).any()):
+                raise ValueError(f"{name} must be finite numbers{low}; got {value!r}. Take them from training images.")
             self.register_buffer(name, values)
 
     def center(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -15,6 +15,8 @@ import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from .spectrum import whole_number
+
 # %% ../nbs/15_settings.ipynb #code-base
 def whole(value):
     "An integer of any library as a Python one. Source: ours."
@@ -133,9 +135,7 @@ def check_batch_size(
 ) -> None:
     "Refuse what is no number of images. Source: ours."
     if batch_size is None and not needed: return
-    if not isinstance(batch_size, Integral) or isinstance(batch_size, bool) or batch_size < 1:
-        raise ValueError("batch_size must be a whole number of images, at least 1" + ", or None" * (not needed)
-                         + f"; got {batch_size!r}.")
+    whole_number(batch_size, "batch_size", "images")
 
 
 def refuse_name(

@@ -30,8 +30,9 @@ from .mask_folder import MadeOtherwise, fill, supply_of
 from .mask_set import MaskSet
 from .models import Normalized, load_checkpoint, save_checkpoint
 from .profiles import load_data, load_profile, refuse
-from .settings import DatasetMaskSettings, ImageMaskSettings, MaskSettings, whole
+from .settings import DatasetMaskSettings, ImageMaskSettings, MaskSettings
 from .shards import FORMAT
+from .spectrum import whole_number
 from .store import Entry, Store, digest, figures_folder
 from .train import REGIMES, Regime, attacked, new_network, predict, train_network
 from .workers import Asked
@@ -114,10 +115,8 @@ class Experiment:
 # %% ../nbs/40_study.ipynb #code-experiment-parts
 def checked_seed(seed: int) -> int:
     "Refuse what is no seed. Source: ours."
-    try: number = whole(seed)
-    except ValueError: number = -1
-    if number < 0: raise ValueError(f"seed must be a whole number of at least 0; got {seed!r}.")
-    return number
+    if whole_number(seed, "seed", least=0) >= 2**63: raise ValueError(f"seed must be below 2⁶³; got {seed!r}.")
+    return int(seed)
 
 
 def learner_settings(

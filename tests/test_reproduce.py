@@ -223,7 +223,7 @@ def refused(monkeypatch, capsys, *words):
         (["fig_03", "--device", "cuda:99"], "device 'cuda:99' is not to be had here; there are cpu"),
         (["fig_03", "--dask", "tcp://127.0.0.1:9"], "no Dask scheduler answers there within 5 s"),
         (["fig_03", "--dask", "tcp://127.0.0.1:9", "--workers", "2"], "jobs, dask and workers exclude each other"),
-        (["fig_03", "--workers", "-1"], "workers must be a whole number of at least 1; got -1"),
+        (["fig_03", "--workers", "-1"], "workers must be a whole number, at least 1; got -1"),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_anything_runs(monkeypatch, capsys, tmp_path, words, message):
