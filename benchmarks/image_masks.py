@@ -4,7 +4,7 @@
     python benchmarks/image_masks.py --network full             VGG11 at full width, 128×128, 5 images
     python benchmarks/image_masks.py --network colour           a residual network, 96×96×3, 64 images
     python benchmarks/image_masks.py --network lite0 --folder PHOTOS --most 2000
-    python benchmarks/image_masks.py --variants "their loop from 0.95"      how far it agrees with itself
+    python benchmarks/image_masks.py --variants fast "their loop from 0.95"      how far theirs agrees with itself
 
 In one process. What either leaves of the objective **above 1**, its least value, is compared, image by image: taken
 afterwards, by one formula, from the masks. Theirs is walked for all images at once, each stopped by their own rule
@@ -30,6 +30,7 @@ from fourier_mask.learn import learn_image_masks
 from fourier_mask.learner import saved_bytes
 from fourier_mask.part import Filter
 from fourier_mask.prepare import prepared, source_of
+from fourier_mask.spectrum import radial_energy
 
 WEIGHT = 0.07
 ASKED = 0.95  # a step of 64 masks, of the bare passes
@@ -92,6 +93,14 @@ def overlap(first, other):
     return ((one_ & two).sum((1, 2, 3)) / (one_ | two).sum((1, 2, 3)).clamp(min=1)).mean().item()
 
 
+def differences(first, other) -> tuple[float, float, float]:
+    "By how much the sizes of masks differ, as a share; their energies in eight rings; the same, mean over the masks."
+    size, size_of_other = first.mean((1, 2, 3)), other.mean((1, 2, 3))
+    share = 2 * (size - size_of_other).abs() / (size + size_of_other).clamp(min=1e-30)
+    apart = (radial_energy(first, n=8) - radial_energy(other, n=8)).mean(1)
+    return share.mean().item(), apart.abs().amax(1).mean().item(), apart.mean(0).abs().max().item()
+
+
 def with_threads(count: int, call):
     before = torch.get_num_threads()
     torch.set_num_threads(count)
@@ -99,23 +108,24 @@ def with_threads(count: int, call):
     finally: torch.set_num_threads(before)
 
 
-VARIANTS = {"fast": {}, "two starts": dict(starts=2), "bf16": dict(precision="bf16"), "other threads": {},
-            "in another order": {}, "batches of 16": dict(batch_size=16), "batches of 5": dict(batch_size=5),
-            "their loop from 0.95": {}}
+VARIANTS = {"fast": {}, "two starts": dict(starts=2), "another start": dict(initial="random", seed=1),
+            "bf16": dict(precision="bf16"), "other threads": {}, "in another order": {},
+            "batches of 16": dict(batch_size=16), "batches of 5": dict(batch_size=5), "their loop from 0.95": {}}
 
 
 def theirs_from(start: float, network, x, y):
     "The authors' loop from another start, told as our sets of masks are."
-    masks, steps, met = many(network, x, y, weight=WEIGHT, start=start)
+    with frozen(network), computing("float32"): masks, steps, met = many(network, x, y, weight=WEIGHT, start=start)
     return SimpleNamespace(masks=masks.cpu(), steps=steps, converged=met)
 
 
-def variants(network, x, y, theirs, names):
-    "Our learner under several names; prints a line for each, and returns masks, objectives and seconds of the first."
+def variants(network, x, y, authors, theirs, names):
+    """Our learner under several names, a line for each beside the first, or their loop from another start beside their
+    masks; masks, objectives and seconds of the first."""
     other_threads, first = 1 if torch.get_num_threads() > 1 else 2, None
     reference, size, _ = theirs
     print(f"\n{'':18}{'ms a mask':>10}{'steps':>7}{'settled':>8}{'kept':>7}   above 1, of theirs: mean (of means) worst"
-          f"   > 1.10  > 1.25   size   support as first, largest difference, objective")
+          f"   > 1.10  > 1.25   size   support as first, largest difference, objective; size, ring of one, ring of all")
     for name in names:
         options = VARIANTS[name]
         rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(0)) if "order" in name \
@@ -128,12 +138,13 @@ def variants(network, x, y, theirs, names):
         took = time.perf_counter() - began
         value, sparsity, kept = quality(network, x, y, masks.masks)
         first = first or (masks.masks, value, took)
-        ratio = value / reference
+        ratio, beside = value / reference, (authors, reference) if "their" in name else first
         print(f"{name:18}{1000 * took / len(x):10.1f}{masks.steps.float().mean():7.1f}{int(masks.converged.sum()):8}"
               f"{100 * kept.float().mean():6.1f} %{value.mean() / reference.mean():25.4f} ({ratio.mean():.3f})"
               f"{ratio.max():8.3f}{int((ratio > 1.1).sum()):8}{int((ratio > 1.25).sum()):8}"
-              f"{sparsity.mean() / size.mean():8.3f}{100 * overlap(first[0], masks.masks):10.1f} %"
-              f"{(masks.masks - first[0]).abs().max():12.2g}{value.mean() / first[1].mean():12.4f}", flush=True)
+              f"{sparsity.mean() / size.mean():8.3f}{100 * overlap(beside[0], masks.masks):10.1f} %"
+              f"{(masks.masks - beside[0]).abs().max():12.2g}{value.mean() / beside[1].mean():12.4f}"
+              f"{''.join(f'{each:10.3f}' for each in differences(beside[0], masks.masks))}", flush=True)
     return first
 
 
@@ -174,7 +185,7 @@ def main():
               f"images, {steps.float().mean():.0f} steps in the mean, {steps.min()} to {steps.max()}); all at once "
               f"{slow:.0f} s\n{int(met.sum())} of {len(x)} met the rule; above 1: {theirs[0].mean():.3e}, "
               f"sparsity {theirs[1].mean():.5f}, predictions kept {100 * theirs[2].float().mean():.1f} %")
-    first = variants(network, x, y, theirs, args.variants)
+    first = variants(network, x, y, masks.cpu(), theirs, args.variants)
     times = each * len(x) / first[2]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"\n{times:.0f} times as many masks a second as the authors' loop; largest memory {peak:.0f} MB")

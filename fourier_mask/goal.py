@@ -12,13 +12,15 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from numbers import Integral, Real
+from numbers import Real
 from types import CodeType
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from .spectrum import is_whole
 
 # %% ../nbs/07_goal.ipynb #code-cost
 KNEE = 4.0  # residual past which its cost grows linearly
@@ -142,8 +144,7 @@ class Change(Goal):
     margin: float = 0.1  # by which the new class should lead, in logits, at least 0
 
     def __post_init__(self):
-        whole = isinstance(self.target, Integral) and not isinstance(self.target, bool)
-        if self.target is not None and not (whole and self.target >= 0):
+        if self.target is not None and not (is_whole(self.target) and self.target >= 0):
             raise ValueError(f"target must be the number of a class, or None; got {self.target!r}.")
         if not (isinstance(self.margin, Real) and 0 <= self.margin < math.inf):
             raise ValueError(f"margin must be a finite number of at least 0; got {self.margin!r}.")

@@ -8,19 +8,19 @@ __all__ = ['Whole', 'Number', 'Kind', 'whole', 'number', 'Settings', 'checked', 
 
 # %% ../nbs/15_settings.ipynb #code-imports
 import math
-from numbers import Integral, Real
+from numbers import Real
 from typing import Annotated, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from .spectrum import whole_number
+from .spectrum import is_whole, whole_number
 
 # %% ../nbs/15_settings.ipynb #code-base
 def whole(value):
     "An integer of any library as a Python one. Source: ours."
-    if isinstance(value, bool) or not isinstance(value, Integral): raise ValueError("it must be a whole number")
+    if not is_whole(value): raise ValueError("it must be a whole number")
     return int(value)
 
 

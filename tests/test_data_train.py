@@ -1,4 +1,6 @@
 "Data sets, the five regimes, the attack."
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -122,3 +124,8 @@ def test_checkpoints_of_another_network_or_cut_short_are_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(ValueError, match="not a whole safetensors file"):
         load_checkpoint(ARCHITECTURES["vgg11"](5, width=0.125, size=(32, 32)), path)
+
+
+@pytest.mark.parametrize("given", [dict(mean=[], std=1), dict(mean=0, std=[]), dict(mean=math.nan, std=1)])
+def test_a_centring_of_no_numbers_is_refused(given):
+    with pytest.raises(ValueError, match="(mean|std) must be finite numbers"): Normalized(torch.nn.Identity(), **given)

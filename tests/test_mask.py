@@ -15,10 +15,8 @@ from fourier_mask.form import Rings
 from fourier_mask.goal import Change, Keep
 from fourier_mask.mask import FourierMask, complement
 from fourier_mask.mask_set import PER_MASK, MaskSet, basis_of, part_of
-from fourier_mask.models import Normalized, vgg11
 from fourier_mask.part import Amplitude, Filter, Phase, Rest, held_of, mean_amplitude
-from fourier_mask.spectrum import mirror, radial_bands, symmetrize
-from fourier_mask.study import Study
+from fourier_mask.spectrum import mirror, symmetrize
 
 sides = st.integers(1, 9)
 sizes = st.tuples(sides, sides)
@@ -361,29 +359,6 @@ def test_images_of_half_precision_are_filtered_in_single(half):
     assert torch.equal(mask(x), mask(x.float()).to(half)) and mask(x).dtype == half
 
 
-@pytest.mark.parametrize("slip", [2.0, True, math.inf, 0, "2", None])
-@pytest.mark.parametrize(("name", "call"), [
-    ("n", lambda n: radial_bands((4, 4), n)),
-    ("n", lambda n: FourierMask((4, 4), n)),
-    ("channels", lambda channels: FourierMask((4, 4), channels=channels)),
-    ("classes", lambda classes: vgg11(classes)),
-    ("size", lambda side: FourierMask((4, side))),
-    ("size", lambda size: FourierMask(size)),
-])
-def test_what_is_no_whole_number_is_refused_by_name(name, call, slip, annotations_off):
-    with pytest.raises(ValueError, match=f"^{name} must be .*whole number"): call(slip)
-
-
 @pytest.mark.parametrize("p", [0.5, 0, -1, math.nan, math.inf])
 def test_what_is_no_norm_is_refused(p):
     with pytest.raises(ValueError, match="p must be finite and at least 1"): FourierMask((4, 4)).norm(p)
-
-
-@pytest.mark.parametrize("given", [dict(mean=[], std=1), dict(mean=0, std=[]), dict(mean=math.nan, std=1)])
-def test_a_centring_of_no_numbers_is_refused(given):
-    with pytest.raises(ValueError, match="(mean|std) must be finite numbers"): Normalized(torch.nn.Identity(), **given)
-
-
-@pytest.mark.parametrize("seed", [2**63, 2**64, -1, True, 1.0])
-def test_what_is_no_seed_is_refused(seed, annotations_off):
-    with pytest.raises(ValueError, match="seed must be"): Study("smoke", seed=seed, progress=False)

@@ -1,10 +1,14 @@
 "Properties of the Fourier plane over odd, even, non-square and one-pixel sizes."
+import math
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fourier_mask.mask import FourierMask
+from fourier_mask.models import vgg11
 from fourier_mask.spectrum import (
     CORNER_CYC,
     angle,
@@ -91,3 +95,16 @@ def test_a_flat_mask_is_flat_per_area(size):
 @pytest.mark.parametrize("size", [(0, 3), (3, -1)])
 def test_sizes_that_are_none_are_refused(size):
     with pytest.raises(ValueError, match="size must be"): half_plane_counts(size)
+
+
+@pytest.mark.parametrize("slip", [2.0, True, math.inf, 0, "2", None])
+@pytest.mark.parametrize(("name", "call"), [
+    ("n", lambda n: radial_bands((4, 4), n)),
+    ("n", lambda n: FourierMask((4, 4), n)),
+    ("channels", lambda channels: FourierMask((4, 4), channels=channels)),
+    ("classes", lambda classes: vgg11(classes)),
+    ("size", lambda side: FourierMask((4, side))),
+    ("size", lambda size: FourierMask(size)),
+])
+def test_what_is_no_whole_number_is_refused_by_name(name, call, slip, annotations_off):
+    with pytest.raises(ValueError, match=f"^{name} must be .*whole number"): call(slip)

@@ -266,3 +266,8 @@ def test_threads_are_those_that_compute_whatever_the_environment_says(tmp_path, 
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     study = Study("smoke", store=Store(tmp_path), progress=False)
     assert origin(study, time.monotonic())["threads"] == threads() == torch.get_num_threads()
+
+
+@pytest.mark.parametrize("seed", [2**63, 2**64, -1, True, 1.0])
+def test_what_is_no_seed_is_refused(seed, annotations_off):
+    with pytest.raises(ValueError, match="seed must be"): Study("smoke", seed=seed, progress=False)

@@ -291,3 +291,11 @@ def test_images_of_half_precision_have_an_origin_too(tmp_path, half):
     before = checksums(path)
     assert checksums(learn(path, X.to(half), Y)) == before
     with pytest.raises(MadeOtherwise, match="images, labels or index 0 … 2 are not those"): learn(path, X, Y)
+
+
+def test_a_folder_of_one_loss_is_not_gone_on_with_by_another_of_its_name(tmp_path):
+    losses = [lambda out, clean, y: (out - clean).square().sum(1), lambda out, clean, y: (out - clean).abs().sum(1)]
+    path = learn(tmp_path / "masks.zarr", X, None, loss=losses[0])
+    before = checksums(path)
+    with pytest.raises(MadeOtherwise, match="loss.code is"): learn(path, X, None, loss=losses[1])
+    assert checksums(learn(path, X, None, loss=losses[0])) == before
