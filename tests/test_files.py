@@ -1,4 +1,5 @@
-"Files and folders are there whole or not at all, whoever writes, fails, or is killed."
+"Files and folders are there whole or not at all, whoever writes, fails, or is killed, and also after a power cut."
+import errno
 import math
 import os
 import threading
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fourier_mask.files import sweep, write_json, write_whole
+from fourier_mask.files import put_aside, remove, sweep, write_json, write_whole
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):
@@ -89,11 +90,100 @@ def test_the_old_folder_stands_again_where_the_new_one_does_not_get_there(tmp_pa
 def test_what_a_killed_writer_left_is_swept_away_and_the_old_folder_put_back(tmp_path, name, there):
     path = tmp_path / name
     if there: folder_of("whole")(path)
-    folder_of("half")(tmp_path / f".{name}.01.part")
-    (tmp_path / f".{name}.23.part").write_text("half of a file")
-    folder_of("old")(tmp_path / f".{name}.45.old")
-    folder_of("another's")(tmp_path / ".others.67.part")
+    folder_of("half")(tmp_path / f".{name}.{'01' * 8}.part")
+    (tmp_path / f".{name}.{'23' * 8}.part").write_text("half of a file")
+    folder_of("old")(tmp_path / f".{name}.{'45' * 8}.old")
+    folder_of("another's")(tmp_path / f".others.{'67' * 8}.part")
     sweep(path)
     assert (path / "a.txt").read_text() == ("whole" if there else "old")
-    assert sorted(os.listdir(tmp_path)) == [".others.67.part", name]
+    assert sorted(os.listdir(tmp_path)) == [f".others.{'67' * 8}.part", name]
     sweep(tmp_path / "nowhere" / "numbers")  # nothing to do
+
+
+def test_only_names_of_exactly_our_form_are_swept_away(tmp_path):
+    path, digits = tmp_path / "numbers", "0123456789abcdef"
+    names = [f"numbers.{digits}.part", f".numbers.{digits[1:]}.part", f".numbers.{digits}0.part", ".numbers.part",
+             f".numbers.{digits.upper()}.part", f".numbers.{digits}.part.new", f".numbers.{digits}.new", "numbers.old",
+             f".numbers.x.{digits}.part", f".numbers.{digits}.old\n", "numbers.new", "numbers.part"]
+    for name in names: (tmp_path / name).write_text("mine")
+    sweep(path)
+    assert sorted(os.listdir(tmp_path)) == sorted(names)
+
+
+def test_what_a_link_leads_to_is_neither_swept_away_nor_replaced(tmp_path):
+    mine, place = tmp_path / "mine", tmp_path / "place"
+    folder_of("mine")(mine)
+    place.mkdir()
+    (place / f".numbers.{'01' * 8}.part").symlink_to(mine)
+    sweep(place / "numbers")
+    assert os.listdir(place) == []
+    (place / "numbers").symlink_to(mine, target_is_directory=True)
+    write_whole(place / "numbers", folder_of("ours"), over=True)
+    assert not (place / "numbers").is_symlink() and (place / "numbers" / "a.txt").read_text() == "ours"
+    (place / "text").symlink_to(mine / "a.txt")
+    write_whole(place / "text", lambda part: part.write_text("ours"))
+    assert (mine / "a.txt").read_text() == "mine" and os.listdir(mine) == ["a.txt"]
+    assert sorted(os.listdir(place)) == ["numbers", "text"]
+    (place / "dangling").symlink_to(tmp_path / "nowhere")
+    remove(place / "dangling")
+    assert not os.path.lexists(place / "dangling")
+
+
+def test_everything_is_on_the_disk_before_it_is_renamed_and_the_new_name_after(tmp_path, monkeypatch):
+    "In this order only does a power cut leave either the old or the new, whole."
+    done, fsync, replace = [], os.fsync, Path.replace
+
+    def write(part):
+        (part / "inner").mkdir(parents=True)
+        for name in ("a.txt", "inner/b.txt"): (part / name).write_text(name)
+        (part / "link").symlink_to("/nowhere")
+
+    def noted(handle):
+        done.append(Path(os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
+    def renamed(self, target):
+        done.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(Path, "replace", renamed)
+    write_whole(tmp_path / "numbers", write)
+    part = done[0].parent.parent if done[0].name == "b.txt" else done[0].parent
+    told = [each if each == "rename" else str(each.relative_to(tmp_path)) for each in done]
+    assert told == [f"{part.name}/inner/b.txt", f"{part.name}/inner", f"{part.name}/a.txt", part.name, "rename", "."]
+    done.clear()
+    write_json(tmp_path / "a.json", 1)
+    assert [each if each == "rename" else each.suffix for each in done] == [".part", "rename", ""]
+    assert done[-1] == tmp_path
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EINVAL])
+def test_a_disk_that_fails_is_told_of_and_one_that_cannot_be_asked_is_not(tmp_path, monkeypatch, code):
+    def fail(handle): raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    if code == errno.EINVAL: write_json(tmp_path / "a.json", 1)
+    else:
+        with pytest.raises(OSError) as told: write_json(tmp_path / "a.json", 1)
+        assert told.value.errno == code
+    assert os.listdir(tmp_path) == (["a.json"] if code == errno.EINVAL else [])
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link", "dangling link"])
+def test_what_is_damaged_is_put_aside_under_a_free_name_and_named(tmp_path, kind):
+    mine, path = tmp_path / "mine", tmp_path / "place" / "numbers"
+    folder_of("mine")(mine)
+    path.parent.mkdir()
+    for n in (1, 2, 3):
+        if kind == "file": path.write_text(str(n))
+        elif kind == "folder": folder_of(str(n))(path)
+        else: path.symlink_to(mine if kind == "link" else tmp_path / "nowhere")
+        with pytest.warns(UserWarning, match=f"numbers was cut. It is kept as .*numbers.damaged-{n};") as told:
+            aside = put_aside(path, "numbers was cut.")
+        assert len(told) == 1
+        assert aside == path.with_name(f"numbers.damaged-{n}") and os.path.lexists(aside) and not os.path.lexists(path)
+        if "folder" in kind: assert (aside / "a.txt").read_text() == str(n)
+        assert aside.is_symlink() == ("link" in kind)
+    assert (mine / "a.txt").read_text() == "mine" and len(os.listdir(path.parent)) == 3
+    with pytest.raises(FileNotFoundError): put_aside(path, "it is not there")
