@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['app', 'ProfileOption', 'SETS', 'DEVICE', 'DASK', 'WORKERS', 'DOWNLOAD', 'OVERWRITE', 'parse_changes', 'reproduce',
-           'tell', 'items', 'report', 'store', 'data', 'by_class', 'main']
+           'tell', 'items', 'report', 'store', 'data', 'by_class', 'main', 'stop']
 
 # %% ../nbs/44_cli.ipynb #code-import-json-import-sys-from
 import json
+import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +21,7 @@ from .profiles import refuse, setting_names
 from .record import load_manifest, write_report
 from .reproduce import notebook_parameters
 from .reproduce import reproduce as reproduce_items
-from .store import Store, runs_folder
+from .store import Entry, Store, examine, runs_folder
 from .study import Study
 
 app = typer.Typer(help="Fourier masks: which input frequencies does a trained network need?",
@@ -85,14 +87,28 @@ def report(profile: ProfileOption = "quick"):
     study = Study(profile, progress=False)
     typer.echo(write_report(study.folder, study))
 
-
+# %% ../nbs/44_cli.ipynb #code-the-store-command
 @app.command()
-def store():
+def store(
+    mend: Annotated[bool, typer.Option("--mend", help="put aside what is damaged, for a new computation")] = False,
+):
     "List what the store holds, checking each file against its checksum."
-    for entry in Store().entries():
-        result = {key: value for key, value in entry.record["result"].items() if key != "history"}
-        kind, name = entry.path.parent.name, entry.path.name
-        typer.echo(f"{kind}/{name}  {entry.record['seconds']} s  {json.dumps(result)}")
+    damaged = 0
+    for path, found in examine(Store()):
+        name = f"{path.parent.name}/{path.name}"
+        if isinstance(found, Entry):
+            result = {key: value for key, value in found.record["result"].items() if key != "history"}
+            typer.echo(f"{name}  {found.record['seconds']} s  {json.dumps(result)}")
+        else:
+            damaged += 1
+            typer.echo(f"{name}  damaged: {found}")
+    if not damaged: return
+    if not mend:
+        typer.echo(f"{damaged} damaged; fourier-mask store --mend puts them aside")
+        raise typer.Exit(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _, place in Store().mend(): typer.echo(f"put aside: {place}")
 
 # %% ../nbs/44_cli.ipynb #code-data
 DOWNLOAD = "160px, 320px or full: fetch Imagenette to PATH if it is not there"
@@ -129,7 +145,16 @@ def by_class(counts: dict[str, int]) -> str:
 # %% ../nbs/44_cli.ipynb #code-main
 def main() -> None:
     "Entry point of `fourier-mask`. Source: ours."
+    for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, stop)
     try: app(standalone_mode=True)
     except (ValueError, OSError) as error:
         print(f"fourier-mask: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+
+
+def stop(
+    number: int,  # of the signal
+    frame,  # where it came
+) -> None:
+    "End this process as a signal asks, with all that it has begun. Source: ours."
+    sys.exit(128 + number)

@@ -4,14 +4,17 @@
 
 # %% auto #0
 __all__ = ['WORKER_ENVIRONMENT', 'TRIES', 'LOOK_S', 'GONE', 'Outcome', 'VARIABLES', 'WORKERS_OWN', 'connect', 'own_workers',
-           'running_workers', 'check_workers', 'computes_on', 'where_workers_compute', 'offer', 'TasksUnderWay',
-           'spread', 'client_here', 'in_task', 'at_home', 'hand_over', 'itself', 'sent']
+           'end_now', 'running_workers', 'check_workers', 'computes_on', 'where_workers_compute', 'offer',
+           'TasksUnderWay', 'spread', 'client_here', 'in_task', 'at_home', 'share_no_lock', 'hand_over', 'itself',
+           'sent']
 
 # %% ../nbs/17_cluster.ipynb #code-import-cluster
+import asyncio
 import logging
 import os
 import platform
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
@@ -21,6 +24,7 @@ from itertools import islice
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from .device import asked_device, choose_device
 from .spectrum import whole_number
@@ -59,7 +63,17 @@ def own_workers(
         LocalCluster(**processes, **quiet) as cluster,
         Client(cluster) as client,
     ):
-        yield client
+        try: yield client
+        except (KeyboardInterrupt, SystemExit):
+            cluster.sync(end_now, cluster)
+            raise
+
+
+async def end_now(
+    cluster,  # `dask.distributed.LocalCluster`
+) -> None:
+    "End workers that are at work, which Dask by itself gives five seconds. Source: ours."
+    await asyncio.gather(*(nanny.close(timeout=0.5) for nanny in cluster.workers.values()))
 
 # %% ../nbs/17_cluster.ipynb #code-running-workers
 @contextmanager
@@ -215,7 +229,7 @@ def in_task() -> bool:
     return True
 
 # %% ../nbs/17_cluster.ipynb #code-at-home
-VARIABLES = ("FOURIER_MASK_RUNS", "FOURIER_MASK_FIGURES", "FOURIER_MASK_DEVICE")
+VARIABLES = ("FOURIER_MASK_RUNS", "FOURIER_MASK_FIGURES", "FOURIER_MASK_DEVICE", *WORKER_ENVIRONMENT)
 WORKERS_OWN = {}  # values of these variables in a worker, before anybody asked for others
 
 
@@ -231,7 +245,13 @@ def at_home(
         if value is None: os.environ.pop(name, None)
         else: os.environ[name] = value
     os.chdir(root)
+    share_no_lock()
     return function(*arguments)
+
+
+def share_no_lock() -> None:
+    "Let progress bars of this process do without a lock that others share. Source: ours."
+    tqdm.set_lock(threading.RLock())
 
 # %% ../nbs/17_cluster.ipynb #code-hand-over
 def hand_over(

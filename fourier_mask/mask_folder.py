@@ -22,6 +22,7 @@ from torch.utils.data import Dataset
 
 from .basis import Basis
 from .cluster import check_workers, hand_over, sent, spread
+from .device import on_threads
 from .files import sweep, write_whole
 from .form import Form
 from .goal import Goal, Loss, cross_entropy
@@ -316,7 +317,7 @@ def shard_at_work(
                                 "that the workers share.")
     _, state, found = read_shard(open_masks(path), number)
     if state == "whole": return torch.from_numpy(found["sparsity"])  # of an earlier try; only its answer was lost
-    with mask_bar(rows.stop - rows.start, False) as bar:
+    with on_threads(asked.threads), mask_bar(rows.stop - rows.start, False) as bar:
         masks, origin = learn_shard(at_work(asked), supply[rows], batch_size, bar)
     write_shard(path, number, masks, origin)
     return masks.sparsity

@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['RECIPE', 'KINDS', 'ALL', 'MAKERS', 'needs_of', 'key_of', 'Experiment', 'checked_seed', 'learner_settings',
-           'folder_of', 'entry_of', 'Study', 'Selection', 'read_selection', 'make_selection', 'make_network',
-           'make_dataset_mask', 'make_class_masks', 'called', 'what_is_known', 'make_image_masks', 'made_on']
+           'name_of_changes', 'folder_of', 'entry_of', 'made_from', 'Study', 'Selection', 'read_selection',
+           'make_selection', 'make_network', 'make_dataset_mask', 'make_class_masks', 'called', 'what_is_known',
+           'make_image_masks', 'made_on']
 
 # %% ../nbs/40_study.ipynb #code-import-difflib-import-json-import
 import json
+import re
 import resource
 import shutil
 import warnings
@@ -24,7 +26,7 @@ from torch import Tensor
 from .cluster import where_workers_compute
 from .data import Data, front_of_each
 from .dataset_mask import learn_class_masks, learn_dataset_mask
-from .device import choose_device, computing, on_device, seeded, threads
+from .device import choose_device, computing, on_device, on_threads, seeded, threads
 from .learner import parts_of
 from .mask_folder import MadeOtherwise, fill, supply_of
 from .mask_set import MaskSet
@@ -38,7 +40,7 @@ from .train import REGIMES, Regime, attacked, new_network, predict, train_networ
 from .workers import Asked
 
 # %% ../nbs/40_study.ipynb #code-study
-RECIPE = 2
+RECIPE = 3
 KINDS = ("network", "dataset_mask", "class_masks", "image_masks", "attacked_masks")  # of each regime
 ALL = [f"{kind}:{regime}" for kind in KINDS for regime in REGIMES] + ["selection:natural"]  # what can be asked for
 
@@ -60,7 +62,8 @@ def key_of(
     "What a network, a mask or a selection is made from. Source: ours."
     if need not in ALL: raise refuse("need", need, ALL)
     kind, regime = need.split(":")
-    common, train = dict(recipe=RECIPE, seed=study.seed), study.profile.train
+    train = study.profile.train
+    common = dict(recipe=RECIPE, seed=study.seed, threads=study.profile.threads)
     if kind == "network":
         settings = train.model_dump() | dict(epochs=train.epochs[regime])
         return common | dict(data=study.data.fingerprint, regime=regime, train=settings)
@@ -129,26 +132,47 @@ def learner_settings(
     values = given.model_dump(include=set(taken.model_fields))
     return taken(**values | dict(seed=study.seed if given.seed is None else given.seed))
 
+# %% ../nbs/40_study.ipynb #code-folders
+def name_of_changes(
+    changes: dict,  # values by name, JSON values
+) -> str:  # a single name for a folder; empty where nothing was changed
+    "What was changed, as the name of a folder. Source: ours."
+    told = ",".join(f"{name}={json.dumps(value).strip(chr(34))}" for name, value in sorted(changes.items()))
+    plain = re.sub(r"[^\w.,=+ -]", "_", told, flags=re.ASCII)
+    return told if plain == told and len(told) <= 100 else f"{plain[:80]}-{digest(changes)[:8]}"
+
 
 def folder_of(
     study: Experiment,  # any
 ) -> Path:  # figures/<profile>, and a folder below that if seed or settings are not the profile's own
     "Where the pictures of an experiment go. Source: ours."
     changes = ({"seed": study.seed} if study.seed != 31 else {}) | study.changes
-    told = [f"{name}={json.dumps(value).strip(chr(34))}" for name, value in sorted(changes.items())]
-    return figures_folder() / study.profile.name / ",".join(told).replace("/", "_")
+    return figures_folder() / study.profile.name / name_of_changes(changes)
 
-
+# %% ../nbs/40_study.ipynb #code-entries
 def entry_of(
     study: Experiment,  # that asks
     need: str,  # one of `ALL`
 ) -> Entry:
     "The store's entry for a need, made if it is not there. Source: ours."
     kind, each = need.split(":")[0], need.split(":")[0] in ("image_masks", "attacked_masks")
-    make = make_image_masks if each else MAKERS.get(kind)
-    entry = study.store.fetch(kind, study.key(need), lambda part: make(study, need, part), resume=each)
+    maker = make_image_masks if each else MAKERS.get(kind)
+
+    def make(part):
+        with on_threads(study.profile.threads): return maker(study, need, part)
+
+    entry = study.store.fetch(kind, study.key(need), make, made_from=lambda: made_from(study, need), resume=each)
     study.used[need] = entry.record["result"]["made_on"] | dict(seconds=entry.record["seconds"])
     return entry
+
+
+def made_from(
+    study: Experiment,  # that asks
+    need: str,  # one of `ALL`
+) -> dict[str, str]:  # `Store.files_of` what it is made from, as far as that is there, by need
+    "What the store holds of what something is made from. Source: ours."
+    found = {other: study.store.files_of(other.split(":")[0], study.key(other)) for other in needs_of(need)}
+    return {other: files for other, files in found.items() if files}
 
 # %% ../nbs/40_study.ipynb #code-by-name
 class Study(Experiment):
@@ -287,7 +311,8 @@ def make_image_masks(
     kind, regime = need.split(":")
     chosen, image, path = study.selection(), study.profile.image, part / "masks.zarr"
     images = chosen.attacked if kind == "attacked_masks" else chosen.images
-    asked = Asked(study.network(regime), study.mask_settings(kind), parts_of(study.data.size))
+    asked = Asked(study.network(regime), study.mask_settings(kind), parts_of(study.data.size),
+                  threads=study.profile.threads)
     supply = supply_of(images, chosen.labels, chosen.index, asked.parts.loss)
 
     def learn():
@@ -315,9 +340,6 @@ def made_on(
     by_workers: bool = False,  # whether it was made on the study's Dask workers
 ) -> dict:  # device, threads, and the most memory that this process has held, megabytes
     "On what something was made. Source: ours."
-    device, count = str(study.device), threads()
-    if by_workers:
-        device = ", ".join(sorted(set(where_workers_compute(study.client))))
-        count = max(study.client.run(threads).values())
+    device = ", ".join(sorted(set(where_workers_compute(study.client)))) if by_workers else str(study.device)
     peak_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    return dict(made_on=dict(device=device, threads=count, peak_mb=peak_mb))
+    return dict(made_on=dict(device=device, threads=threads(), peak_mb=peak_mb))

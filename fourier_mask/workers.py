@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .cluster import TRIES, check_workers, hand_over, sent, spread, where_workers_compute
-from .device import asked_device, choose_device
+from .device import asked_device, choose_device, on_threads
 from .learner import Parts, find_batch_size, learn_part, mask_bar
 from .mask_set import MaskSet
 from .settings import ImageMaskSettings
@@ -31,6 +31,7 @@ class Asked:
     output_fn: Callable | None = None
     alone: bool = False  # whether a single image is all that is learned
     device: str | None = None  # that workers should compute on; None to leave it to each
+    threads: int | None = None  # that they should compute with, likewise
 
     def on(self, device: str | torch.device) -> "Asked":
         "A copy whose network, basis and part are there."
@@ -60,7 +61,7 @@ def learn_at_work(
 ) -> MaskSet:
     "Learn the masks of a shard on a worker. Source: ours."
     here = at_work(asked)
-    with mask_bar(len(images), False) as bar:
+    with on_threads(asked.threads), mask_bar(len(images), False) as bar:
         return learn_part(here.model, images, labels, index, here.settings, here.parts, batch_size, here.output_fn,
                           bar, here.alone)
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 
 from fourier_mask import cli
-from fourier_mask.record import load_expected, load_manifest
+from fourier_mask.record import load_expected, load_manifest, read_metrics
 from fourier_mask.reproduce import plan
 
 COMMAND = [f"{sys.prefix}/bin/fourier-mask"]
@@ -106,6 +106,42 @@ def test_papermill_alone_does_the_same(smoke, environment, tmp_path):
     assert metrics(tmp_path / "smoke", "fig_04")["values"] == metrics(smoke[0], "fig_04")["values"]
 
 
+@pytest.mark.parametrize(("given", "message"), [
+    (["sed", "3"], "parameter of fig_01: 'sed' is not known"), (["step", "true"], "step of fig_01 must be float"),
+    (["clip", "7"], "clip of fig_01 must be finite and lie in"),
+])
+def test_papermill_alone_refuses_what_the_runner_would(environment, tmp_path, given, message):
+    env = environment | {"FOURIER_MASK_FIGURES": str(tmp_path)}
+    path = load_manifest()["fig_01"].path
+    words = [sys.executable, "-m", "papermill", path, tmp_path / "out.ipynb", "-p", *given]
+    result = subprocess.run(words, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert result.returncode != 0 and message in result.stderr and not list(tmp_path.rglob("metrics.json"))
+
+
+def test_the_result_depends_on_neither_jobs_nor_cores(smoke, environment, tmp_path):
+    "One worker, in an environment of two threads, beside the two workers of one thread that made the others."
+    folders = {"FOURIER_MASK_RUNS": str(tmp_path / "runs"), "FOURIER_MASK_FIGURES": str(tmp_path / "figures")}
+    env = environment | folders | {"OMP_NUM_THREADS": "2"}
+    result = run("reproduce", "fig_02", "--profile", "smoke", "--jobs", "1", env=env)
+    assert result.returncode == 0
+    for made in (tmp_path / "runs").glob("*/*/record.json"):
+        there = Path(environment["FOURIER_MASK_RUNS"]) / made.relative_to(tmp_path / "runs")
+        assert json.loads(made.read_text())["files"] == json.loads(there.read_text())["files"]
+    assert len(list((tmp_path / "runs").glob("*/*/record.json"))) == 2
+    assert metrics(tmp_path / "figures" / "smoke", "fig_02")["values"] == metrics(smoke[0], "fig_02")["values"]
+
+
+def test_an_altered_number_is_left_out_of_the_report(smoke, environment, tmp_path):
+    shutil.copytree(smoke[0], tmp_path / "smoke")
+    file = tmp_path / "smoke" / "fig_04" / "metrics.json"
+    file.write_text(file.read_text().replace('"verdict": "differs"', '"verdict": "match"'))
+    result = run("report", "--profile", "smoke", env=environment | {"FOURIER_MASK_FIGURES": str(tmp_path)})
+    page = (tmp_path / "smoke" / "report.html").read_text()
+    assert result.returncode == 0 and 'id="fig_04"' not in page and 'id="fig_03"' in page
+    assert "metrics.json was altered since it was written. Run it again." in page
+    with pytest.raises(ValueError, match="fig_04: .*metrics.json was altered"): read_metrics(tmp_path / "smoke")
+
+
 def test_dask_workers_learn_the_same_masks_shard_by_shard(smoke, environment, tmp_path):
     "From the same networks, so that only the masks of single images are made again."
     first = Path(environment["FOURIER_MASK_RUNS"])
@@ -156,13 +192,33 @@ def test_a_failing_notebook_is_shown_and_the_others_go_on(smoke, environment, pr
         r"fig_01 failed: cell \d+ \('signals = 1 / 0'\): ZeroDivisionError: division by zero", result.stdout
     ), result.stdout
     assert metrics(tmp_path / "figures" / "smoke", "fig_02")["item"] == "fig_02"
-    executed = nbformat.read(tmp_path / "figures" / "smoke" / "fig_01" / "fig_01.ipynb", 4)
+    executed = nbformat.read(tmp_path / "figures" / "smoke" / "fig_01" / "fig_01.failed.ipynb", 4)
     page = (tmp_path / "figures" / "smoke" / "report.html").read_text()
     # no picture of an earlier run
     assert "ZeroDivisionError" in page and 'id="fig_01"' not in page and 'id="fig_02"' in page
     assert [
         o.ename for c in executed.cells if c.cell_type == "code" for o in c.outputs if o.output_type == "error"
     ] == ["ZeroDivisionError"]
+
+
+def test_the_last_whole_result_stays_until_the_next_is_whole(smoke, environment, project, tmp_path):
+    shutil.copytree(smoke[0], tmp_path / "figures" / "smoke")
+    place = tmp_path / "figures" / "smoke" / "fig_01"
+    (place / "notes.txt").write_text("mine")
+    before = {p.name: p.read_bytes() for p in place.iterdir()}
+    path = project / "nbs" / "paper" / "fig_01_blue_shift.ipynb"
+
+    def fail_late(notebook): notebook.cells[-1].source += "\nraise OSError('no room')"
+
+    edit(path, fail_late)
+    env = environment | {"FOURIER_MASK_FIGURES": str(tmp_path / "figures")}
+    assert run("reproduce", "fig_01", "--profile", "smoke", env=env, cwd=project).returncode == 1
+    left = {p.name: p.read_bytes() for p in place.iterdir()}
+    assert left.pop("fig_01.failed.ipynb") and left == before
+    shutil.copy(ROOT / "nbs" / "paper" / path.name, path)
+    assert run("reproduce", "fig_01", "--profile", "smoke", "--force", env=env, cwd=project).returncode == 0
+    assert {p.name for p in place.iterdir()} == before.keys() and (place / "notes.txt").read_text() == "mine"
+    assert not list((tmp_path / "figures").rglob("*.part"))
 
 
 def refused(monkeypatch, capsys, *words):
@@ -217,7 +273,12 @@ def refused(monkeypatch, capsys, *words):
         (["fig_03", "--set", "train.compile=1"], "setting train.compile = 1 is not allowed: .*boolean"),
         (["fig_03", "--set", "mask.epochs=3"], "parameter 'mask.epochs' is not known"),
         (["fig_03", "--set", "seed"], "--set must be name=value"),
-        (["fig_03", "--jobs", "0"], "jobs must be at least 1"),
+        (["fig_03", "--jobs", "0"], "jobs must be a whole number of processes, at least 1; got 0"),
+        (["fig_03", "--jobs", "3000"], "jobs must be at most [0-9]+ here, four for each core; got 3000"),
+        (["tab_A1", "--set", "regimes=../../elsewhere"], "parameter regimes of tab_A1: '../../elsewhere' is not known"),
+        (["tab_A1", "--set", "regimes=natural rotatoin"], "Did you mean 'rotation'"),
+        (["fig_03", "--set", "threads=0"], "setting threads = 0 is not allowed"),
+        (["fig_03", "--set", "out=elsewhere"], "parameter 'out' is not known"),
         (["fig_03", "--profile", "paper"], "fourier-mask data imagenette5 PATH"),
         (["fig_03", "--profile", "paper", "--set", "data.name=folder"], "data.path must name a folder"),
         (["fig_03", "--device", "cuda:99"], "device 'cuda:99' is not to be had here; there are cpu"),
@@ -252,11 +313,24 @@ def test_a_notebook_without_proper_parameters_is_refused(monkeypatch, capsys, pr
     assert message in refused(monkeypatch, capsys, "reproduce", "fig_01", "--profile", "smoke")
 
 
-def test_a_manifest_that_names_what_is_not_there_is_refused(monkeypatch, capsys, project):
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ('[fig_02]', '[fig_01.parameters.smoke]\nstpe = 0.1\n\n[fig_02]', "Did you mean 'step'"),
+    ('limits = { step = [0.01, 1]', 'limits = { stpe = [0.01, 1]', "Did you mean 'step'"),
+    ('"dataset_mask:natural"]', '"dataset_maks:natural"]', "Did you mean 'dataset_mask:natural'"),
+    ('"dataset_mask:*"]', '"datasetmask:*"]', "need 'datasetmask:\\*' is not known"),
+    ('"fig_01.png"', '"../../fig_01.png"', "must be the name of a file, without folders; got '../../fig_01.png'"),
+    ('"fig_01.png"', '"/tmp/fig_01.png"', "must be the name of a file, without folders"),
+    ('"fig_01_blue_shift.ipynb"', '"../44_cli.ipynb"', "must be the name of a file, without folders"),
+    ('title = "Blue shift', 'titel = "Blue shift', "titel"),
+    ('[fig_01]', '["../elsewhere"]', "must be the name of a file, without folders; got '../elsewhere'"),
+    ('[fig_01]\n', '[fig_01\n', "manifest.toml cannot be used"),
+])
+def test_a_manifest_is_not_taken_on_trust(monkeypatch, capsys, project, old, new, message):
     manifest = project / "paper" / "manifest.toml"
-    manifest.write_text(manifest.read_text() + '\n[fig_01.parameters.smoke]\nstpe = 0.1\n')
+    assert old in manifest.read_text()
+    manifest.write_text(manifest.read_text().replace(old, new, 1))
     monkeypatch.chdir(project)
-    assert "Did you mean 'step'" in refused(monkeypatch, capsys, "reproduce", "fig_01", "--profile", "smoke")
+    assert re.search(message, refused(monkeypatch, capsys, "reproduce", "fig_01", "--profile", "smoke"))
 
 
 @pytest.mark.parametrize("variable", ["FOURIER_MASK_RUNS", "FOURIER_MASK_FIGURES"])

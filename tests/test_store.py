@@ -1,5 +1,7 @@
 "The store under damage, concurrency and sudden death, in real processes; and what a study makes of it."
+import errno
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -8,8 +10,10 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
-from fourier_mask import mask_folder
+from fourier_mask import cli, mask_folder
+from fourier_mask import store as store_page
 from fourier_mask import study as study_page
 from fourier_mask.device import threads
 from fourier_mask.mask_folder import MadeOtherwise
@@ -18,7 +22,7 @@ from fourier_mask.record import origin
 from fourier_mask.settings import DatasetMaskSettings, ImageMaskSettings
 from fourier_mask.shards import open_masks
 from fourier_mask.store import Store, check_folder, checksums
-from fourier_mask.study import Selection, Study
+from fourier_mask.study import Selection, Study, name_of_changes
 from fourier_mask.train import TrainSettings, new_network
 
 SLOW = """
@@ -60,20 +64,141 @@ def test_killed_while_writing_then_whole(tmp_path):
     assert (entry.path / "a.txt").read_text() == "whole" and not list(tmp_path.rglob("*.part"))
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "remove", "add", "record"])
-def test_damage_is_named_and_made_again(tmp_path, damage):
-    def make(part): (part / "sub").mkdir(); (part / "sub" / "a.bin").write_bytes(bytes(range(200))); return {}
+def numbers(part):
+    (part / "sub").mkdir()
+    (part / "sub" / "a.bin").write_bytes(bytes(range(200)))
+    return {"mean": 2}
+
+
+def edited(path, change):
+    "Alter a record as an editor would."
+    record = json.loads((path / "record.json").read_text())
+    (path / "record.json").write_text(json.dumps(change(record)))
+
+
+DAMAGES = {
+    "cut": lambda path: (path / "sub" / "a.bin").write_bytes(bytes(range(50))),
+    "flip": lambda path: (path / "sub" / "a.bin").write_bytes(b"\xff" + bytes(range(1, 200))),
+    "remove": lambda path: (path / "sub" / "a.bin").unlink(),
+    "add": lambda path: (path / "sub" / "b.bin").touch(),
+    "half a record": lambda path: (path / "record.json").write_text('{"files"'),
+    "no record": lambda path: (path / "record.json").unlink(),
+    "a deep record": lambda path: (path / "record.json").write_text("[" * 100_000),
+    "a list": lambda path: edited(path, lambda record: [record]),
+    "files a list": lambda path: edited(path, lambda record: record | {"files": ["sub/a.bin"]}),
+    "no files": lambda path: edited(path, lambda record: record | {"files": {}}),
+    "no result": lambda path: edited(path, lambda record: {k: v for k, v in record.items() if k != "result"}),
+    "another result": lambda path: edited(path, lambda record: record | {"result": {"mean": 3}}),
+    "no checksum": lambda path: edited(path, lambda record: {k: v for k, v in record.items() if k != "checksum"}),
+}
+NAMED = {"cut": "a.bin", "flip": "a.bin", "remove": "a.bin", "add": "b.bin"}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_named_made_again_and_put_aside(tmp_path, damage):
     store = Store(tmp_path)
-    path = store.fetch("x", {"n": 1}, make).path
-    file = path / "sub" / "a.bin"
-    if damage == "cut": file.write_bytes(file.read_bytes()[:50])
-    if damage == "flip": file.write_bytes(b"\xff" + file.read_bytes()[1:])
-    if damage == "remove": file.unlink()
-    if damage == "add": (path / "sub" / "b.bin").touch()
-    if damage == "record": (path / "record.json").write_text('{"files"')
-    name = {"add": "b.bin", "record": "record.json"}.get(damage, "a.bin")
-    with pytest.warns(UserWarning, match=f"{name} was cut short or altered"): entry = store.fetch("x", {"n": 1}, make)
-    assert (entry.path / "sub" / "a.bin").read_bytes() == bytes(range(200))
+    path = store.fetch("x", {"n": 1}, numbers).path
+    DAMAGES[damage](path)
+    before = checksums(path)
+    with pytest.warns(UserWarning, match=rf"{NAMED.get(damage, 'record.json')} (was cut|is missing|has no checksum)"):
+        entry = store.fetch("x", {"n": 1}, numbers)
+    assert (entry.path / "sub" / "a.bin").read_bytes() == bytes(range(200)) and entry.record["result"] == {"mean": 2}
+    assert checksums(path.with_name(f"{path.name}.damaged-1")) == before  # renamed, and nothing of it lost
+
+
+def test_exchanged_results_are_noticed_both(tmp_path):
+    store = Store(tmp_path)
+    paths = [store.fetch("x", {"n": n}, lambda part, n=n: {"mean": n}).path for n in (1, 2)]
+    paths[0].rename(tmp_path / "x" / "between")
+    paths[1].rename(paths[0])
+    (tmp_path / "x" / "between").rename(paths[1])
+    for n in (1, 2):
+        with pytest.warns(UserWarning, match=f"made from other settings, and belongs at x/{paths[2 - n].name}"):
+            assert store.fetch("x", {"n": n}, lambda part, n=n: {"mean": n}).record["result"] == {"mean": n}
+    assert {p.suffix for p in (tmp_path / "x").iterdir()} == {"", ".lock", ".damaged-1"}
+
+
+@pytest.mark.parametrize("what", ["file", "link to nothing", "link to a file"])
+def test_what_is_no_folder_is_put_aside(tmp_path, what):
+    store = Store(tmp_path / "runs")
+    path = store.path("x", {"n": 1})
+    path.parent.mkdir(parents=True)
+    (tmp_path / "mine").write_text("mine")
+    if what == "file": path.write_text("mine")
+    else: path.symlink_to(tmp_path / ("mine" if what == "link to a file" else "nowhere"))
+    with pytest.warns(UserWarning, match="must be a folder|is a link to nothing"):
+        assert store.fetch("x", {"n": 1}, numbers).record["result"] == {"mean": 2}
+    assert (tmp_path / "mine").read_text() == "mine" and path.with_name(f"{path.name}.damaged-1").is_symlink() != (
+        what == "file")
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_half_made_results_that_lead_elsewhere_are_not_followed(tmp_path, resume):
+    store, others = Store(tmp_path / "runs"), tmp_path / "others"
+    others.mkdir()
+    (others / "mine.txt").write_text("mine")
+    path = store.path("x", {"n": 1})
+    path.parent.mkdir(parents=True)
+    path.with_suffix(".part").symlink_to(others)
+    with pytest.warns(UserWarning, match="must be a folder, and is a file or a link"):
+        store.fetch("x", {"n": 1}, numbers, resume=resume)
+    assert [p.name for p in others.iterdir()] == ["mine.txt"]
+
+
+def test_what_was_made_from_something_else_is_made_again(tmp_path):
+    "A network that was trained again elsewhere has the same settings and other weights."
+    store, made = Store(tmp_path), []
+
+    def network(weights): return lambda part: (part / "weights").write_text(weights) and {}
+
+    def mask(): return store.fetch("mask", {"of": "network"}, lambda part: made.append(1) or {}, made_from=known)
+
+    def known(): return {"network": files} if (files := store.files_of("network", {})) else {}
+
+    path = store.fetch("network", {}, network("1")).path
+    mask(), mask()
+    assert len(made) == 1
+    path.rename(tmp_path / "away")
+    mask()
+    assert len(made) == 1  # nothing there to compare with
+    store.fetch("network", {}, network("2"))
+    with pytest.warns(UserWarning, match="was made with another network than the one that is in the store"): mask()
+    assert len(made) == 2
+
+
+def test_what_is_finished_is_read_without_writing(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    path = store.fetch("x", {"n": 1}, numbers).path
+    path.with_suffix(".lock").unlink()
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+    assert store.fetch("x", {"n": 1}, numbers).record["result"] == {"mean": 2} and len(list(store.entries())) == 1
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+
+
+def test_a_disk_that_cannot_be_read_is_no_damage(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    store.fetch("x", {"n": 1}, numbers)
+
+    def fails(path): raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(store_page, "sha256_of", fails)
+    with pytest.raises(OSError, match="Input/output error"): store.fetch("x", {"n": 1}, numbers)
+    monkeypatch.undo()
+    assert len(list(store.entries())) == 1 and not list(tmp_path.rglob("*.damaged*"))
+
+
+def test_the_store_is_listed_and_mended(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FOURIER_MASK_RUNS", str(tmp_path))
+    paths = [Store().fetch("x", {"n": n}, numbers).path for n in (1, 2)]
+    (tmp_path / "x" / "notes").mkdir()  # not ours
+    assert CliRunner().invoke(cli.app, ["store"]).exit_code == 0
+    DAMAGES["another result"](paths[0])
+    found = CliRunner().invoke(cli.app, ["store"])
+    assert found.exit_code == 1 and f"x/{paths[0].name}  damaged: " in found.output and paths[0].is_dir()
+    mended = CliRunner().invoke(cli.app, ["store", "--mend"])
+    assert mended.exit_code == 0 and f"put aside: {paths[0]}.damaged-1" in mended.output
+    again = CliRunner().invoke(cli.app, ["store"])
+    assert again.exit_code == 0 and paths[0].name not in again.output and (tmp_path / "x" / "notes").is_dir()
 
 
 @pytest.mark.filterwarnings("ignore:.*had not settled")  # so few steps settle none
@@ -266,6 +391,25 @@ def test_threads_are_those_that_compute_whatever_the_environment_says(tmp_path, 
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     study = Study("smoke", store=Store(tmp_path), progress=False)
     assert origin(study, time.monotonic())["threads"] == threads() == torch.get_num_threads()
+
+
+def test_threads_are_part_of_what_is_asked_for(tmp_path, monkeypatch):
+    study = Study("smoke", store=Store(tmp_path), progress=False)
+    for need in ("network:natural", "dataset_mask:natural", "selection:natural", "image_masks:natural"):
+        assert study.variant({"threads": 2}).key(need) != study.key(need)
+    seen = []
+    make = lambda *given: seen.append(threads()) or study_page.made_on(study)
+    monkeypatch.setitem(study_page.MAKERS, "network", make)
+    before = threads()
+    for count in (1, 2): study.variant({"threads": count}).entry("network:natural")
+    assert seen == [1, 2] and threads() == before
+
+
+@pytest.mark.parametrize("changes", [{"a": "../../b"}, {"a": "x" * 999}, {"a": {"b": "/"}}, {"a": "é/\n"}, {"a": ".."}])
+def test_a_folders_name_leads_nowhere(changes):
+    name = name_of_changes(changes)
+    assert re.fullmatch(r"a=[A-Za-z0-9_.,=+ -]*", name) and len(name) <= 100
+    assert name != name_of_changes({"a": "something else"}) and name_of_changes({}) == ""
 
 
 @pytest.mark.parametrize("seed", [2**63, 2**64, -1, True, 1.0])
