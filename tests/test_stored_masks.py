@@ -105,7 +105,7 @@ def test_it_holds_what_the_learner_returns_and_is_found_again(tmp_path):
     for name in {"masks", *PER_MASK} - {"index"}: assert torch.equal(getattr(masks, name), getattr(direct, name)), name
     assert masks.index.tolist() == list(range(100, 112))
     there, here = dict(masks.settings), dict(direct.settings)
-    assert len(there.pop("network")) == 64 and here.pop("batch_size") == 64 and there == here
+    assert len(there.pop("network")) == 64 == 8 * len(there.pop("answers")) and here.pop("batch_size") == 64 and there == here
     times = {p: p.stat().st_mtime_ns for p in path.rglob("*")}
     learn(path, x, y, index=torch.arange(100, 112))
     assert {p: p.stat().st_mtime_ns for p in path.rglob("*")} == times
@@ -192,6 +192,24 @@ def test_out_of_memory_is_said_once_and_leaves_the_same_folder(tmp_path):
     learn(path, x, y, batch_size=8)  # and it is found again
 
 
+class Halved(Slow):
+    "The same weights, and another layer around them."
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x): return self.inner(x / 2)
+
+
+class Scaled(Slow):
+    "Other weights."
+
+    def __init__(self, inner):
+        super().__init__()
+        with torch.no_grad(): self.inner[0].weight *= 1.001
+
+
 X, Y = small_images()
 OTHERWISE = [
     (dict(weight=0.1), "weight is 0.07 there and 0.1 here"),
@@ -199,7 +217,9 @@ OTHERWISE = [
     (dict(schedule="authors"), "schedule is 'fast' there and 'authors' here"),
     (dict(form="Rings"), "form.name is 'Free' there and 'Rings' here"),
     (dict(goal="change"), "goal.name is 'Keep' there and 'Change' here"),
-    (dict(model=small_network().float()), "network is"),
+    (dict(model=Scaled(small_network())), "network is"),
+    (dict(model=Halved(small_network())), "otherwise, what the network answers to noise is"),
+    (dict(output_fn=torch.tanh), "otherwise, what the network answers to noise is"),
     (dict(x=X.flip(0)), "images, labels or index 0 … 2 are not those"),
     (dict(y=Y.flip(0)), "images, labels or index 0 … 2 are not those"),
     (dict(y=None), "images, labels or index 0 … 2 are not those"),

@@ -24,7 +24,7 @@ from fourier_mask.reproduce import plan, run_notebook
 from fourier_mask.store import Store
 from fourier_mask.study import Study
 
-TINY = {"data.n_train": 100, "data.n_val": 50, "train.epochs": 4, "train.attack.eps_255": 80, "image.n": 6,
+TINY = {"data.n_train": 300, "data.n_val": 100, "train.epochs": 6, "train.attack.eps_255": 60, "image.n": 6,
         "image.shard_size": 2}
 
 
