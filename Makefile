@@ -4,10 +4,11 @@ PROFILE ?= quick
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help reproduce test lab bench notebooks readme
+.PHONY: help reproduce test faults lab bench notebooks
 help:
 	@echo "make reproduce   the paper's figures and tables, into figures/$(PROFILE), with report.html"
 	@echo "make test        everything that is checked"
+	@echo "make faults      what can go wrong, tried on purpose: an hour, half of it fuzzing"
 	@echo "make lab         JupyterLab on the notebooks"
 	@echo "make bench       speed and memory"
 	@echo "make notebooks   after an edit in nbs: export the package, run the pages, write README.md"
@@ -24,6 +25,9 @@ test: $(READY)
 	$(BIN)/ruff check fourier_mask nbs tests benchmarks tools
 	cd nbs && MPLBACKEND=agg OMP_NUM_THREADS=1 ../$(BIN)/nbdev_test --n_workers 2
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
+faults: $(READY)
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m faults
 
 lab: $(READY)
 	$(BIN)/jupyter lab --notebook-dir nbs

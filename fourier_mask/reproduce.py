@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['PASSES', 'AUTHORS_PASSES', 'notebook_parameters', 'choose', 'check_parameter', 'is_a', 'check_changes',
            'check_injected', 'item_key', 'unchanged', 'make_need', 'run_notebook', 'failed_copy', 'move_in', 'execute',
-           'plan', 'chosen_items', 'item_task', 'needed', 'cost', 'reproduce', 'line_of', 'counted', 'check_jobs']
+           'plan', 'chosen_items', 'item_task', 'needed', 'cost', 'reproduce', 'line_of', 'counted', 'check_jobs',
+           'check_open_files']
 
 # %% ../nbs/43_reproduce.ipynb #code-import-ast-import-hashlib-import
 import ast
@@ -317,6 +318,7 @@ def reproduce(
 ) -> bool:  # whether nothing failed
     "Run items of the paper and write the report. Source: ours."
     check_jobs(jobs)
+    check_open_files()
     if sum(given is not None for given in (jobs, dask, workers)) > 1:
         raise ValueError("jobs, dask and workers exclude each other: give one of them.")
     tasks, folder, study = plan(names or [], profile, changes or {}, force, "cpu" if dask else device)
@@ -366,3 +368,12 @@ def check_jobs(
     if jobs is not None and whole_number(jobs, "jobs", "processes") > most:
         raise ValueError(f"jobs must be at most {most} here, four for each core; got {jobs}. Leave it out for one a "
                          "core.")
+
+
+def check_open_files(
+    least: int = 256,  # that a run with two kernels stays below
+) -> None:
+    "Refuse a limit that a kernel would run into with an error of its own. Source: ours."
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if most < least:
+        raise OSError(f"a process may open {most} files here, and a run wants {least}. Raise it: ulimit -n 1024")

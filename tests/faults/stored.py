@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from faults.outcome import REFUSALS, Outcome
 from PIL import Image
 
+from faults.outcome import REFUSALS, Outcome
 from fourier_mask.device import on_device
 from fourier_mask.imagenette import CLASSES, imagenette5, prepare_imagenette5
 from fourier_mask.mask_set import PER_MASK
-from fourier_mask.record import Record, read_items
+from fourier_mask.record import read_items
 from fourier_mask.reproduce import plan, run_notebook
 from fourier_mask.store import Store
 from fourier_mask.study import Study
@@ -83,6 +83,9 @@ def network(root):
     return [*study.network("natural").state_dict().values(), json.dumps(known)]
 
 
+def two_networks(root): return network(root) + [*study_in(root).network("adversarial").state_dict().values()]
+
+
 def dataset_mask(root): return [*numbers_of(study_in(root).dataset_mask("natural")), study_in(root).logits("natural")]
 
 
@@ -103,8 +106,8 @@ def decoded(root):
 
 
 KEPT = [
-    Kept("a network's weights", "runs/network/*/network.safetensors", network),
-    Kept("a network's record", "runs/network/*/record.json", network, True),
+    Kept("a network's weights", "runs/network/*/network.safetensors", two_networks),
+    Kept("a network's record", "runs/network/*/record.json", two_networks, True),
     Kept("a data-set mask's record", "runs/dataset_mask/*/record.json", dataset_mask, True),
     Kept("a network's answers", "runs/dataset_mask/*/logits.safetensors", dataset_mask),
     Kept("a data-set mask's plane", "runs/dataset_mask/*/masks.zarr/mask/c/0/0/0/0", dataset_mask),
@@ -183,9 +186,6 @@ def exchanged(root: Path, pattern: str, ask: Callable[[Path], list], wanted: lis
         one, other = sorted(path for path in copy.glob(pattern) if path.is_dir() and not path.suffix)[:2]
         for old, new in ((one, copy / "between"), (other, one), (copy / "between", other)): old.rename(new)
         return asked_again(f"exchanged: {what}", lambda: ask(copy), wanted, (one.name, other.name))
-
-
-def two_networks(root): return network(root) + [*study_in(root).network("adversarial").state_dict().values()]
 
 
 def two_masks(root):
