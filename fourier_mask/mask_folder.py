@@ -16,6 +16,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -278,9 +279,11 @@ def whole_images(
         size = group["mask"].chunks[0]
         per_image = [name for name in plan_of(group["mask"].shape, size) if name not in ("checksum", "origin")]
         room = min(group[name].shape[0] for name in ("checksum", "origin")) * size
-        lengths = [room, *(group[name].shape[0] for name in per_image)]
+        lengths = [*(group[name].shape[0] for name in per_image), room]
         pieces = (each.name for name in per_image for each in (path / name / "c").glob("[0-9]*"))
-        if len(set(lengths[1:])) > 1 and any(int(name) * size >= min(lengths) for name in pieces if name.isdecimal()):
+        once = sum(one != other for one, other in pairwise(lengths[:-1])) <= 1  # they grow in the order of the plan
+        if not once or any(group[name].chunks[0] != size for name in per_image): raise ValueError("arrays are unlike")
+        if any(int(name) * size >= min(lengths) for name in pieces if name.isdecimal()):  # nothing that grows has such
             raise ValueError(f"arrays are for {min(lengths)} to {max(lengths)} masks")
         return min(lengths)
 

@@ -413,10 +413,11 @@ def mask_set_to_xarray(
     "A set as xarray, from its folder if it has one. Source: ours."
     if masks.source is None: return dataset_of(masks)
     path, known = masks.source
-    try: dataset = open_masks(path)
-    except (OSError, ValueError): return dataset_of(masks)
-    if sum_of_sums(dataset) != known: return dataset_of(masks)
-    return dataset.drop_vars(["checksum", "origin", "written"])
+    try:
+        dataset = open_masks(path)
+        whole = sum_of_sums(dataset) == known and all(state == "whole" for _, state, _ in read_shards(dataset))
+    except (OSError, ValueError): whole = False
+    return dataset.drop_vars(["checksum", "origin", "written"]) if whole else dataset_of(masks)
 
 # %% ../nbs/14_shards.ipynb #code-given-to-the-set
 MaskSet.save = save_mask_set

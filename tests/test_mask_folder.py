@@ -1,7 +1,10 @@
 "Sets of masks on disk: there and back, shard by shard, damaged in every way, and never in place of something else."
 import gc
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from mask_sets import ROTATED, random_set
 
 from fourier_mask.basis import Cosine, Linear, RealFourier
 from fourier_mask.goal import Change
-from fourier_mask.mask_set import PER_MASK, MaskSet
+from fourier_mask.mask_set import PER_MASK, MaskSet, same_answers
 from fourier_mask.part import Amplitude, Phase, Rest
 from fourier_mask.shards import (
     FORMAT,
@@ -389,3 +392,60 @@ def test_an_empty_set_is_saved_and_checked_like_any_other(tmp_path):
 
 def test_two_sets_are_the_same_files_if_they_are_the_same_sets(tmp_path):
     assert files(random_set(4).save(tmp_path / "a.zarr")) == files(random_set(4).save(tmp_path / "b.zarr"))
+
+
+def test_a_loaded_set_is_not_shown_from_pieces_that_were_altered_since(tmp_path):
+    masks = random_set(10)
+    path = save_mask_set(masks, tmp_path / "masks.zarr", shard_size=4)
+    again, pieces = MaskSet.load(path), [path / "mask" / "c" / number / "0" / "0" / "0" for number in "01"]
+    first, second = (piece.read_bytes() for piece in pieces)
+    pieces[0].write_bytes(second)
+    pieces[1].write_bytes(first)
+    assert np.array_equal(again.to_xarray()["mask"], masks.masks)
+
+
+def test_complex_numbers_and_attributes_of_arrays_are_under_the_checksum(tmp_path):
+    for name, keys, value in (
+        ("held_part_reference", ("dimension_names",), [f"held_part_reference_{axis}" for axis in range(4)]),
+        ("u", ("attributes", "long_name"), "mine"), ("label", ("attributes", "units"), "days since 2000-01-01"),
+        ("mask", ("attributes", "scale_factor"), 2.0),
+    ):
+        path = folder_of_five(tmp_path / name)
+        change(path / name / "zarr.json", *keys, value=value)
+        with pytest.raises(ValueError, match="checksum|damaged") as told: MaskSet.load(path)
+        assert str(path) in str(told.value)
+
+
+ASCII = """
+import os, resource, sys
+from mask_sets import random_set
+from fourier_mask.mask_set import MaskSet
+path = os.path.join(sys.argv[1], os.fsdecode("m\\u00e4sken.zarr".encode()))
+for seed in (0, 1): random_set(3, seed=seed).save(path, overwrite=seed)
+assert (MaskSet.load(path).masks == random_set(3, seed=1).masks).all()
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+hogs = []
+try:
+    while True: hogs.append(open(os.devnull))
+except OSError: pass
+try: MaskSet.load(path)
+except OSError as error: print(error.errno, "too many open files" in str(error), "no damage" in str(error))
+"""
+
+
+@pytest.mark.parametrize("locale", [{}, {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
+def test_any_name_goes_in_any_locale_and_too_many_open_files_are_no_damage(tmp_path, locale):
+    environment = os.environ | {"LC_ALL": "C", "PYTHONPATH": os.pathsep.join(sys.path)} | locale
+    command = [sys.executable, "-c", ASCII, str(tmp_path)]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert result.stdout.split() == ["24", "True", "True"] and result.stderr == ""
+    assert left(tmp_path) == ["mäsken.zarr"]
+
+
+@pytest.mark.parametrize(("one", "other", "same"), [
+    ([1.0, 2.0], [1.0005, 2.0], True), ([1.0, 2.0], [1.01, 2.0], False), ([None, 2.0], [None, 2.0], True),
+    ([None, 2.0], [1.0, 2.0], False), ("unknown", [1.0], True), (None, [1.0], False), ([0.0], [0.0], True),
+    (["a"], [1.0], False), ([1.0], [1.0, 1.0], False), ([[1.0]], [[1.0]], False), ({}, [1.0], False),
+])
+def test_answers_are_the_same_up_to_rounding(one, other, same):
+    assert same_answers(one, other) == same_answers(other, one) == same

@@ -1,4 +1,7 @@
 "Masks of many images in a folder of shards: killed, gone on with, extended, damaged, read while it is written."
+import errno
+import json
+import os
 import shutil
 import signal
 import subprocess
@@ -12,8 +15,9 @@ import zarr
 from small import small_images, small_network
 from torch.utils.data import TensorDataset
 
+from fourier_mask import shards
 from fourier_mask.learn import learn_image_masks
-from fourier_mask.mask_folder import MadeOtherwise, store_image_masks
+from fourier_mask.mask_folder import MadeOtherwise, fill, store_image_masks
 from fourier_mask.mask_set import PER_MASK, MaskSet
 from fourier_mask.shards import open_masks
 from fourier_mask.store import checksums
@@ -203,12 +207,10 @@ class Halved(Slow):
     def forward(self, x): return self.inner(x / 2)
 
 
-class Scaled(Slow):
+def scaled(network):
     "Other weights."
-
-    def __init__(self, inner):
-        super().__init__()
-        with torch.no_grad(): self.inner[0].weight *= 1.001
+    with torch.no_grad(): network.inner[0].weight *= 1.001
+    return network
 
 
 X, Y = small_images()
@@ -218,7 +220,7 @@ OTHERWISE = [
     (dict(schedule="authors"), "schedule is 'fast' there and 'authors' here"),
     (dict(form="Rings"), "form.name is 'Free' there and 'Rings' here"),
     (dict(goal="change"), "goal.name is 'Keep' there and 'Change' here"),
-    (dict(model=Scaled(small_network())), "network is"),
+    (dict(model=scaled(Slow())), "network is"),
     (dict(model=Halved(small_network())), "otherwise, what the network answers to noise is"),
     (dict(output_fn=torch.tanh), "otherwise, what the network answers to noise is"),
     (dict(x=X.flip(0)), "images, labels or index 0 … 2 are not those"),
@@ -320,3 +322,204 @@ def test_a_folder_of_one_loss_is_not_gone_on_with_by_another_of_its_name(tmp_pat
     before = checksums(path)
     with pytest.raises(MadeOtherwise, match="loss.code is"): learn(path, X, None, loss=losses[1])
     assert checksums(learn(path, X, None, loss=losses[0])) == before
+
+
+def change(path, *keys, value=None):
+    "Put another value into a zarr.json, or take it out."
+    record = json.loads(path.read_text())
+    inner = record
+    for key in keys[:-1]: inner = inner[key]
+    if value is None: del inner[keys[-1]]
+    else: inner[keys[-1]] = value
+    path.write_text(json.dumps(record))
+
+
+def replaced_by_folder(path):
+    path.unlink()
+    (path / "inner").mkdir(parents=True)
+
+
+def replaced_by_link(path):
+    shutil.copytree(path, path.parents[1] / "outside")
+    shutil.rmtree(path)
+    path.symlink_to(path.parents[1] / "outside", target_is_directory=True)
+
+
+BROKEN = {  # what it is, and of how many shards the masks are kept
+    "an array without record": (lambda p: (p / "label" / "zarr.json").unlink(), 4),
+    "an array's record empty": (lambda p: (p / "mask" / "zarr.json").write_bytes(b""), 4),
+    "an array gone": (lambda p: shutil.rmtree(p / "steps"), 0),
+    "no settings": (lambda p: change(p / "zarr.json", "attributes", "settings"), 4),
+    "settings that are a number": (lambda p: change(p / "zarr.json", "attributes", "settings", value="3"), 4),
+    "other coordinates": (lambda p: change(p / "zarr.json", "attributes", "coordinates", value="label index"), 4),
+    "one attribute more": (lambda p: change(p / "zarr.json", "attributes", "comment", value="mine"), 4),
+    "an attribute of an array": (lambda p: change(p / "u" / "zarr.json", "attributes", "long_name", value="mine"), 4),
+    "frequencies gone": (lambda p: shutil.rmtree(p / "u"), 4),
+    "frequencies' numbers gone": (lambda p: shutil.rmtree(p / "v" / "c"), 4),
+    "fewer masks": (lambda p: change(p / "mask" / "zarr.json", "shape", value=[4, 1, 6, 5]), 4),
+    "no checksums": (lambda p: change(p / "checksum" / "zarr.json", "shape", value=[0, 32]), 4),
+    "masks without number": (lambda p: change(p / "mask" / "zarr.json", "shape", value=[10**30, 1, 6, 5]), 4),
+    "another origin where none is": (lambda p: change(p / "origin" / "zarr.json", "fill_value", value=1), 4),
+    "other pieces": (lambda p: change(
+        p / "mask" / "zarr.json", "chunk_grid", "configuration", "chunk_shape", value=[1, 1, 6, 5]), 4),
+    "no codecs": (lambda p: change(p / "mask" / "zarr.json", "codecs"), 4),
+    "an array more": (lambda p: shutil.copytree(p / "label", p / "more"), 4),
+    "a piece that is a folder": (lambda p: replaced_by_folder(p / "mask" / "c" / "1" / "0" / "0" / "0"), 3),
+    "all pieces of no use": (lambda p: [each.write_bytes(b"") for each in (p / "steps" / "c").iterdir()], 0),
+}
+
+
+def learning(forward):
+    "The network, which tells when it is asked by a learner and not only of noise."
+    class Counted(Slow):
+        def forward(self, x):
+            if x.requires_grad: forward.append(len(x))
+            return super().forward(x)
+
+    return Counted()
+
+
+@pytest.mark.parametrize("damage", BROKEN)
+@pytest.mark.parametrize("where", ["marked", "ours"])
+def test_a_broken_folder_is_put_aside_and_its_whole_shards_are_kept(tmp_path, recwarn, damage, where):
+    "Whatever was learned is found again in the new folder, byte for byte, and in the old one."
+    path, (breaks, kept) = learn(tmp_path / "masks.zarr", X, Y, steps=5), BROKEN[damage]
+    before, masks = checksums(path), MaskSet.load(path)
+    breaks(path)
+    if where == "ours": (path / "zarr.json").write_bytes(b"")
+    broken, asked = checksums(path), []
+    recwarn.clear()
+    if where == "marked": learn(path, X, Y, steps=5, model=learning(asked))
+    else: in_the_store(path, learning(asked))
+    aside = tmp_path / "masks.zarr.damaged-1"
+    told = [str(each.message) for each in recwarn if "It is kept as" in str(each.message)]
+    assert len(told) == 1 and str(aside) in told[0] and str(path) in told[0]
+    assert checksums(aside) == broken and checksums(path) == before
+    assert torch.equal(MaskSet.load(path).masks, masks.masks)
+    assert bool(asked) == (kept < 4)
+    assert sum("were cut short or altered" in str(each.message) for each in recwarn) == 4 - kept
+
+
+def in_the_store(path, model):
+    "As the store's maker calls it, in a place of its own."
+    from fourier_mask.learner import parts_of
+    from fourier_mask.made_from import supply_of
+    from fourier_mask.settings import ImageMaskSettings
+    from fourier_mask.workers import Asked
+
+    asked = Asked(model, ImageMaskSettings(weight=0.07, steps=5), parts_of((6, 5), "fourier", "Free", "filter", "keep",
+                                                                           "cross_entropy"))
+    fill(path, asked, supply_of(X, Y, None, "cross_entropy"), 3, None, None, False)
+
+
+def test_an_array_that_is_a_link_is_read_and_never_written_to(tmp_path):
+    path = learn(tmp_path / "masks.zarr", X, Y)
+    before = checksums(path)
+    replaced_by_link(path / "mask")
+    mine = checksums(tmp_path / "outside")
+    assert learn(path, X, Y) == path and (path / "mask").is_symlink()  # nothing to do
+    shutil.rmtree(path / "checksum" / "c" / "3")
+    with pytest.warns(UserWarning, match="mask is not what stands there in a folder of masks.*masks.zarr.damaged-1"):
+        learn(path, X, Y)
+    assert checksums(path) == before and checksums(tmp_path / "outside") == mine and not (path / "mask").is_symlink()
+
+
+def test_a_folder_whose_own_record_is_gone_may_be_anybodys(tmp_path):
+    path = learn(tmp_path / "masks.zarr", X, Y)
+    (path / "zarr.json").unlink()
+    before = checksums(path)
+    with pytest.raises(ValueError, match="Where zarr.json was damaged, .* into another path") as told: learn(path, X, Y)
+    assert str(path) in str(told.value) and checksums(path) == before and not list(tmp_path.glob("*damaged*"))
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="is not a folder"): learn(tmp_path / "link", X, Y)
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("name", ["checksum", "origin"])
+def test_a_checksum_that_cannot_be_read_costs_its_shard_alone(tmp_path, name):
+    path = learn(tmp_path / "masks.zarr", X, Y)
+    before = checksums(path)
+    (path / name / "c" / "0" / "0").write_bytes(b"")
+    with pytest.raises(ValueError, match="masks 0 … 2 do not fit their checksum"): MaskSet.load(path)
+    with pytest.warns(UserWarning, match="masks 0 … 2 were cut short or altered"): learn(path, X, Y)
+    assert checksums(path) == before and not list(tmp_path.glob("*damaged*"))
+
+
+def test_what_is_not_ours_is_never_removed(tmp_path):
+    others = ["masks.zarr.new", "masks.zarr.part", ".masks.zarr.part", ".masks.zarr.0123.part", "masks.zarr.damaged-1"]
+    for name in others: (tmp_path / name).write_text("mine")
+    path = learn(tmp_path / "masks.zarr", X, Y)
+    (path / "u.zarr.new").write_text("mine")
+    (path / "label" / "zarr.json").unlink()
+    with pytest.warns(UserWarning, match="masks.zarr.damaged-2"): learn(path, X, Y)
+    assert all((tmp_path / name).read_text() == "mine" for name in others)
+    assert (tmp_path / "masks.zarr.damaged-2" / "u.zarr.new").read_text() == "mine"
+
+
+@pytest.mark.parametrize("wrap", [torch.nn.DataParallel, torch.nn.Sequential])
+def test_a_network_in_another_wrapping_is_the_same_one(tmp_path, wrap):
+    path = learn(tmp_path / "masks.zarr", X, Y)
+    before = checksums(path)
+    assert checksums(learn(path, X, Y, model=wrap(Slow()))) == before
+
+
+def test_a_finished_folder_is_found_without_writing_anything(tmp_path, monkeypatch):
+    path = learn(tmp_path / "masks.zarr", X, Y)
+    (tmp_path / "masks.zarr.lock").unlink()
+    (tmp_path / "link").symlink_to(path)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path, *tmp_path.rglob("*"))}
+
+    def refuse(*_, **__): raise PermissionError(errno.EACCES, "read-only", str(tmp_path))
+
+    for name in ("write_bytes", "write_text", "mkdir", "touch", "unlink", "rename", "replace"):
+        monkeypatch.setattr(Path, name, refuse)
+    assert learn(path, X, Y) == path and learn(tmp_path / "link", X, Y) == tmp_path / "link"
+    assert MaskSet.load(path).to_xarray()["mask"].shape == (12, 1, 6, 5)
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path, *tmp_path.rglob("*"))} == before
+    with pytest.raises(MadeOtherwise): learn(path, X, Y, weight=0.1)
+    with pytest.raises(OSError, match="cannot be written"): learn(path, torch.cat([X, X]), torch.cat([Y, Y]))
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.EIO, errno.EACCES, errno.ENOMEM])
+def test_what_the_machine_lacks_is_no_damage(tmp_path, monkeypatch, code):
+    "Neither is anything put aside, nor learned again."
+    path = learn(tmp_path / "masks.zarr", X, Y)
+    before, reads = checksums(tmp_path), []
+
+    def fail(self, *words, **options):
+        reads.append(self)
+        if len(reads) > most: raise OSError(code, os.strerror(code), str(self))
+        return opened(self, *words, **options)
+
+    opened, most = Path.open, 0
+    for most in (0, 20, 34, 40):
+        for call in (lambda: MaskSet.load(path), lambda: open_masks(path)["written"], lambda: learn(path, X, Y)):
+            reads.clear()
+            with monkeypatch.context() as patch:
+                patch.setattr(Path, "open", fail)
+                try: call()
+                except OSError as error:
+                    assert error.errno == code and str(path) in str(error) and "no damage" in str(error)
+                    assert os.strerror(code).lower() in str(error) and "\n" not in str(error)
+                else: assert len(reads) <= most
+    assert checksums(tmp_path) == before
+
+
+def test_numbers_are_on_the_disk_before_the_checksum_by_which_they_count(tmp_path, monkeypatch):
+    path, done, setitem = tmp_path / "masks.zarr", [], zarr.Array.__setitem__
+
+    def noted(handle): done.append(os.readlink(f"/proc/self/fd/{handle}"))
+
+    def written(self, rows, values):
+        done.append(f"write {self.basename}")
+        return setitem(self, rows, values)
+
+    masks = MaskSet.load(learn(path, X, Y))
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(zarr.Array, "__setitem__", written)
+    shards.write_shard(path, 1, masks[3:6], b"x" * 32)
+    at = done.index("write checksum")
+    files = [str(p) for p in path.glob("*/c/1") if p.is_file()] + [str(path / "mask" / "c" / "1" / "0" / "0" / "0")]
+    files += [str(path / "origin" / "c" / "1" / "0")]
+    assert set(files) <= set(done[:at]) and {f"{path}/mask/c/1", f"{path}/mask/c", f"{path}/label/c"} <= set(done[:at])
+    assert done[at + 1] == str(path / "checksum" / "c" / "1" / "0") and all("checksum" in each for each in done[at:])
