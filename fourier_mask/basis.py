@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .spectrum import check_size, mirror
+from .spectrum import brief, check_size, check_tensor, mirror, whole_number
 
 # %% ../nbs/01_basis.ipynb #code-basis
 class Basis(nn.Module):
@@ -115,12 +115,12 @@ class Separable(Basis):
         self,
         *matrices: Tensor,  # (n, n), one for each axis; rows are the functions of the basis
     ):
+        if not matrices: raise ValueError("matrices must hold one for each axis; got none. Take cosine_matrix(n).")
+        for matrix in matrices: check_orthonormal(matrix)
         space = tuple(len(matrix) for matrix in matrices)
         place = torch.arange(math.prod(space)).reshape(space)
         super().__init__(space, place, place)
-        for axis, matrix in enumerate(matrices):
-            check_orthonormal(matrix)
-            self.register_buffer(f"matrix_{axis}", matrix, persistent=False)
+        for axis, matrix in enumerate(matrices): self.register_buffer(f"matrix_{axis}", matrix, persistent=False)
 
     def along(self, x: Tensor, transposed: bool) -> Tensor:
         "Multiply each axis by its matrix."
@@ -140,6 +140,7 @@ def check_orthonormal(
     tolerance: float = 1e-4,  # largest deviation of the rows' products; float32 keeps 1e-6 of a thousand terms
 ) -> None:
     "Refuse a matrix whose transpose is not its inverse. Source: ours."
+    check_tensor(matrix, "matrix", "(n, n)", finite=False)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"matrix must be square, (n, n); got {tuple(matrix.shape)}. Its rows are the basis.")
     products = matrix.double() @ matrix.double().T
@@ -186,7 +187,7 @@ class Wavelet(Separable):
         wavelet: str = "haar",  # name in PyWavelets, of an orthogonal wavelet: haar, db2, sym4 …
         levels: int = 2,  # of the decomposition, at least 1
     ):
-        space = check_size(space, axes=(1, 2, 3))
+        space, levels = check_size(space, axes=(1, 2, 3)), whole_number(levels, "levels")
         if any(n % 2**levels for n in space):
             raise ValueError(f"space must be divisible by 2**levels = {2**levels} on each axis; got {space}. "
                              "Take fewer levels, or pad the images.")
@@ -206,7 +207,13 @@ def wavelet_matrix(
     if find_spec("ptwt") is None:
         raise ValueError("wavelets need the extra wavelet, which is not installed. Install it with "
                          "pip install 'fourier-mask[wavelet]'.")
+    import pywt
     from ptwt import MatrixWavedec
+
+    known = isinstance(wavelet, str) and wavelet in pywt.wavelist(kind="discrete")
+    if not known or not pywt.Wavelet(wavelet).orthogonal:
+        raise ValueError(f"wavelet must be the name of an orthogonal wavelet in PyWavelets; got {brief(wavelet)}. Take "
+                         "haar, db2 or sym4.")
 
     with warnings.catch_warnings():  # of torch, about the sparse tensors inside
         warnings.simplefilter("ignore")
@@ -223,6 +230,7 @@ class Linear(Basis):
         space: tuple[int, ...],  # sizes of the axes, d pixels in all
     ):
         space = check_size(space, axes=(1, 2, 3))
+        check_tensor(matrix, "matrix", "(d, d)", finite=False)
         if matrix.shape != (math.prod(space),) * 2:
             wanted = (math.prod(space),) * 2
             raise ValueError(f"matrix must be {wanted} for images of {space}; got {tuple(matrix.shape)}.")
@@ -243,6 +251,7 @@ def principal_components(
     images: Float[Tensor, "b c *space"],  # any range; channels count as images
 ) -> Linear:
     "The directions in which images vary, the strongest first. Source: Pearson 1901; ours as a basis."
+    check_tensor(images, "images", "(b, c, *space)", (3, 4, 5))
     rows = images.flatten(2).flatten(0, 1).double()
     covariance = torch.cov(rows.T) + rows.mean(0)[:, None] * rows.mean(0)  # about zero, as the transform is
     _, vectors = torch.linalg.eigh(covariance)
@@ -275,6 +284,6 @@ def basis_from(
 ) -> Basis:
     "The basis that was asked for. Source: ours."
     if isinstance(choice, Basis): return choice
-    if choice not in BASES:
-        raise ValueError(f"basis must be one of {', '.join(BASES)}, or a Basis; got {choice!r}.")
+    if not isinstance(choice, str) or choice not in BASES:
+        raise ValueError(f"basis must be one of {', '.join(BASES)}, or a Basis; got {brief(choice)}.")
     return BASES[choice](space)

@@ -27,7 +27,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .device import asked_device, choose_device
-from .spectrum import whole_number
+from .spectrum import brief, is_real, whole_number
 
 # %% ../nbs/17_cluster.ipynb #code-connect
 @contextmanager
@@ -41,6 +41,8 @@ def connect(
     if find_spec("distributed") is None:
         raise ValueError("workers need the extra dask, which is not installed. "
                          "Install it with pip install 'fourier-mask[dask]'.")
+    if not (is_real(timeout_s) and timeout_s > 0):
+        raise ValueError(f"timeout_s must be a number of seconds above 0; got {brief(timeout_s)}.")
     with own_workers(workers) if address is None else running_workers(address, timeout_s) as client: yield client
 
 # %% ../nbs/17_cluster.ipynb #code-own-workers
@@ -84,6 +86,8 @@ def running_workers(
     "Reach workers that somebody else started. Source: ours."
     from distributed import Client
 
+    if not isinstance(address, str) or not address:
+        raise ValueError(f"address must be that of a Dask scheduler, as tcp://head:8786 is; got {brief(address)}.")
     try: client = Client(address, timeout=timeout_s)
     except (OSError, ValueError) as error:
         raise ConnectionError(
@@ -103,6 +107,8 @@ def check_workers(
     client,  # `dask.distributed.Client`
 ) -> None:
     "Refuse workers with another version of this package or of torch, and those of several threads. Source: ours."
+    if not hasattr(client, "get_versions"):
+        raise TypeError(f"client must be a dask.distributed.Client; got {brief(client)}. Take connect(address).")
     names = ["fourier_mask", "torch"]
     here = {name: version(name) for name in names}
     for address, found in client.get_versions(packages=names)["workers"].items():

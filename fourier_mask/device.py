@@ -17,6 +17,8 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import nn
 
+from .spectrum import brief, check_seed
+
 # %% ../nbs/05_device.ipynb #code-frozen
 @contextmanager
 def frozen(
@@ -51,6 +53,8 @@ def computing(
     precision: str,  # one of `PRECISIONS`
 ) -> Iterator[None]:
     "Whether a GPU may round float32 products to tf32, for as long as the context lasts. Source: ours."
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {brief(precision)}.")
     switches = torch.backends.cuda.matmul, torch.backends.cudnn.conv
     before = [switch.fp32_precision for switch in switches]
     for switch in switches: switch.fp32_precision = "tf32" if precision == "tf32" else "ieee"
@@ -65,6 +69,7 @@ def seeded(
     device: torch.device | None,  # where some of them happen; None as from `device_of`
 ) -> Iterator[None]:
     "Draw from torch's own generators, which go on afterwards as if nothing had been drawn. Source: ours."
+    seed = check_seed(seed)
     with torch.random.fork_rng([device] if device is not None and device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
@@ -106,11 +111,13 @@ def asked_device() -> str | None:
 
 # %% ../nbs/05_device.ipynb #code-choose-device
 def choose_device(
-    device: str | None = None,  # cpu, cuda, cuda:1 …; None for FOURIER_MASK_DEVICE, else the first GPU, else the CPU
+    device: str | torch.device | None = None,  # cpu, cuda:1 …; None for FOURIER_MASK_DEVICE, the first GPU, or the CPU
 ) -> torch.device:  # one that is there
     "Where networks run. Source: ours."
-    name = device or asked_device() or ("cuda" if torch.cuda.is_available() else "cpu")
+    usual = asked_device() or ("cuda" if torch.cuda.is_available() else "cpu")
+    name = usual if device is None else device
     try:
+        if not isinstance(name, str | torch.device): raise RuntimeError("Name it, as cpu or cuda:0.")
         chosen = torch.device(name)
         torch.zeros(1, device=chosen).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:

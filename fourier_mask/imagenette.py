@@ -25,9 +25,9 @@ from PIL import Image, features
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .data import Data, Images, as_float, front_of_each
+from .data import Data, Images, as_float, front_of_each, place_of
 from .files import sweep, write_whole
-from .spectrum import check_size
+from .spectrum import brief, is_whole, whole_number
 
 # %% ../nbs/25_imagenette.ipynb #code-constants
 CLASSES = {  # by WordNet id
@@ -43,7 +43,7 @@ def imagenette_files(
     path: str | Path,  # an Imagenette folder of any size, or the folder that holds it
 ) -> dict[str, list[list[Path]]]:  # for train and val, the files of each of the five classes, sorted
     "The JPEG files of the five classes. Source: Section 2.2."
-    path = Path(path)
+    path = place_of(path, "path")
     if not path.is_dir():
         raise FileNotFoundError(f"path {path} must be an Imagenette folder; there is no such folder.")
     places = path, *(path / name for name in FOLDERS.values())
@@ -146,7 +146,7 @@ def read_record(
     check: bool = False,  # compare checksums too
 ) -> dict:  # what is in record.json
     "What a cache says of itself, compared with its files. Source: ours."
-    folder = Path(folder)
+    folder = place_of(folder, "folder")
     path = folder / "record.json"
     if not path.is_file():
         raise FileNotFoundError(f"folder {folder} holds no imagenette5. "
@@ -177,8 +177,7 @@ def prepare_imagenette5(
     progress: bool = True,  # show a bar
 ) -> Path:  # out
     "Decode the five classes once, for `imagenette5`. Source: Section 2.2. Deviation: see `decoded`."
-    check_size((size, size))
-    out = Path(out)
+    out, size = place_of(out, "out"), whole_number(size, "size", "pixels")
     files = imagenette_files(path if download is None else fetched(Path(path), download))
     sweep(out)  # of a run that was killed
     if is_there(out, size, files, skip_broken, overwrite): return out
@@ -321,7 +320,7 @@ def imagenette5(
     check: bool = False,  # compare the checksums of all arrays
 ) -> Data:  # one channel; training images larger than the validation images, with extents
     "The paper's five classes of ImageNet. Source: Section 2.2."
-    folder, record = Path(folder), read_record(folder, check)
+    record, folder = read_record(folder, check), Path(folder)
     if record["size"] != size:
         raise ValueError(f"folder {folder} holds images of size {record['size']}; asked for size {size}. Ask for that "
                          f"size, or make another with: fourier-mask data imagenette5 PATH --size {size}")
@@ -348,6 +347,7 @@ def front_of(
 ) -> Images:
     "The front of each class. Source: ours."
     if n is None or n == len(images): return images
-    if not len(CLASSES) <= n <= len(images):
-        raise ValueError(f"{name} must lie in {len(CLASSES)} … {len(images)}, so that no class is empty; got {n}.")
+    if not is_whole(n) or not len(CLASSES) <= n <= len(images):
+        raise ValueError(f"{name} must lie in {len(CLASSES)} … {len(images)}, so that no class is empty; got "
+                         f"{brief(n)}.")
     return images[front_of_each(images.labels, n)]

@@ -43,7 +43,7 @@ def learn_image_masks(
     chosen = checked(ImageMaskSettings, weight=weight, **settings)
     check_images(images)
     parts = parts_of(tuple(images.shape[2:]), basis, form, part, goal, loss)
-    check_batch_size(batch_size)
+    batch_size = check_batch_size(batch_size)
     check_targets(labels, len(images), parts.loss is cross_entropy)
     if client is not None:
         masks = learn_on_workers(client, model, images, labels, chosen, parts, batch_size, output_fn, progress)

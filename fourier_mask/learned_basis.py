@@ -22,9 +22,10 @@ from .dataset_mask import learn_dataset_mask
 from .device import computing
 from .goal import KNEE, Goal, Loss, classes_of, cost, cost_slope, cross_entropy, goal_from, loss_from
 from .learner import check_answers
-from .prepare import Network, Source, prepared, source_of, split
+from .mask import check_fits
+from .prepare import Network, Source, check_callable, prepared, source_of, split
 from .settings import check_batch_size, check_images, check_targets
-from .spectrum import whole_number
+from .spectrum import brief, check_tensor, is_real, whole_number
 
 # %% ../nbs/23_learned_basis.ipynb #code-clamped
 def clamped(
@@ -208,6 +209,7 @@ class LearnedBasis:
 
     def apply(self, x: Float[Tensor, "b c *space"]) -> Tensor:
         "What the mask leaves of images, centred as the network takes them."
+        check_fits(x, tuple(self.basis.space), 1, 1)
         held = self.basis.matrix[self.mask > 0].to(x)
         flat = x.flatten(-len(self.basis.space))
         return ((flat @ held.T * self.mask[self.mask > 0].to(x)) @ held).view_as(x)
@@ -249,7 +251,8 @@ def learn_basis(
 ) -> LearnedBasis:
     "Learn the basis in which the mask of a data set is smallest. Source: ours, after the last sentence of Section 4."
     check_operator(images, weight, steps)
-    check_batch_size(batch_size, needed=True)
+    batch_size = check_batch_size(batch_size, needed=True)
+    check_callable("tell", tell)
     loss, goal, space = loss_from(loss), goal_from(goal), tuple(images.shape[2:])
     check_targets(labels, len(images), loss is cross_entropy)
     with (computing("float32"), prepared(model, images, output_fn) as network,
@@ -266,8 +269,8 @@ def learn_basis(
 def check_operator(images: Tensor, weight: float, steps: int) -> None:
     "Refuse what no operator can be learned of. Source: ours."
     check_images(images)
-    if not 0 < weight < float("inf"):
-        raise ValueError(f"weight must be above 0 and finite; got {weight!r}. At 0 the identity is the answer.")
+    if not (is_real(weight) and weight > 0):
+        raise ValueError(f"weight must be above 0 and finite; got {brief(weight)}. At 0 the identity is the answer.")
     whole_number(steps, "steps", "passes")
     if images[0, 0].numel() > MOST:
         raise ValueError(f"images must have at most {MOST} pixels a channel; got {tuple(images.shape[2:])}. Crop them, "
@@ -321,6 +324,11 @@ def compare_bases(
     progress: bool = True,  # show bars
 ) -> Compared:
     "Masks in fixed bases and in a learned one. Source: ours, after the last sentence of Section 4."
+    check_operator(images, weight, steps)
+    check_tensor(unseen, "unseen", "(n, c, *space)", (3, 4, 5))
+    if not len(unseen) or unseen.shape[1:] != images.shape[1:]:
+        raise ValueError(f"unseen must hold images of shape {tuple(images.shape[1:])}, at least one; got "
+                         f"{tuple(unseen.shape)}.")
     space, rows, path, found = tuple(images.shape[2:]), [], [], {}
     bases = {"Fourier": RealFourier(space), "cosine": Cosine(space),
              "principal": principal_components(centered(model, images))}

@@ -22,7 +22,7 @@ from .authors import AUTHORS_IMAGE, Adam
 from .basis import Basis, basis_from
 from .descent import FAST_IMAGE, Newton, Problem, State, descend, mean_by_owner, measured
 from .device import computing, free_memory
-from .form import FORMS, Form, Layout
+from .form import FORMS, Form, Layout, check_form
 from fourier_mask.goal import (
     Change, Goal, Keep, Loss, classes_of, cost, goal_from, loss_from, loss_settings, squared_error,
 )
@@ -30,6 +30,7 @@ from .mask_set import MaskSet, held_of
 from .part import Part, check_part, part_from
 from .prepare import Network, Source, prepared, source_of
 from .settings import ImageMaskSettings, MaskSettings
+from .spectrum import brief
 
 # %% ../nbs/16_learner.ipynb #code-check-answers
 def check_answers(
@@ -41,7 +42,7 @@ def check_answers(
     clean, labels = source.clean, source.targets
     if getattr(loss, "__name__", "") == "cross_entropy" and isinstance(goal, Keep):
         if clean.ndim != 2 or labels is None:
-            raise ValueError("cross_entropy needs logits (b, classes) of at least two classes; got "
+            raise ValueError("model must return logits (b, classes) of at least two classes for cross_entropy; got "
                              f"{tuple(clean.shape)}. Pass output_fn= to pick them, or another loss=.")
         if labels.min() < 0 or labels.max() >= clean.shape[1]:
             raise ValueError(f"labels must lie in 0 … {clean.shape[1] - 1}, the model has {clean.shape[1]} logits; got "
@@ -82,9 +83,9 @@ def parts_of(
 ) -> Parts:
     "The parts that were asked for. Source: ours."
     if isinstance(form, str):
-        if form not in FORMS: raise ValueError(f"form must be one of {', '.join(FORMS)}, or a Form; got {form!r}.")
+        if form not in FORMS: raise ValueError(f"form must be one of {', '.join(FORMS)}, or a Form; got {brief(form)}.")
         form = FORMS[form]()
-    if not isinstance(form, Form): raise TypeError(f"form must be a Form, as Rings(8) is, or its name; got {form!r}.")
+    check_form(form)
     basis = basis_from(basis, space)
     part = part_from(part, basis)
     check_part(part, basis)
@@ -213,7 +214,7 @@ def learn_part(
     alone: bool = False,  # whether there are no masks but this one, to which it could be compared
 ) -> MaskSet:
     "Learn the masks of some images, batch by batch. Source: Eq. 2."
-    size = batch_size or find_batch_size(model, images, settings, parts, output_fn, labels=labels)
+    size = int(batch_size or find_batch_size(model, images, settings, parts, output_fn, labels=labels))
     found, begin, halved = [], 0, False
     with computing(settings.precision), prepared(model, images, output_fn, settings.precision) as network:
         while begin < len(images):

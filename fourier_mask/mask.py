@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .basis import RealFourier
 from .form import Layout
-from .spectrum import whole_number
+from .spectrum import brief, check_tensor, is_real, whole_number
 
 # %% ../nbs/04_mask.ipynb #code-fouriermask
 class FourierMask(nn.Module):
@@ -49,6 +49,10 @@ class FourierMask(nn.Module):
     @torch.no_grad()
     def set_(self, planes: Float[Tensor, "n channels *size"]) -> "FourierMask":
         "Take masks over from the full plane, in place; what is not point-symmetric in them has no effect."
+        check_tensor(planes, "planes", "(n, channels, *size)")
+        wanted = (*self.weight.shape[:2], *self.size)
+        if tuple(planes.shape) != wanted:
+            raise ValueError(f"planes must have the shape {wanted} of these masks; got {tuple(planes.shape)}.")
         self.weight.copy_(self.layout.values_of(planes.to(self.weight)))
         return self
 
@@ -66,8 +70,9 @@ def check_fits(
     channels: int,  # of them
 ) -> None:
     "Refuse images that masks cannot filter. Source: ours."
-    if not x.is_floating_point():
-        raise TypeError(f"x must hold real floating-point images; got {x.dtype}. Scale bytes to [0, 1] first.")
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise TypeError("x must be a tensor of real floating-point images; got "
+                        f"{getattr(x, 'dtype', type(x).__name__)}. Scale bytes to [0, 1] first.")
     if x.ndim != 2 + len(size) or tuple(x.shape[2:]) != size:
         wanted = ", ".join(map(str, size))
         raise ValueError(f"x must have shape (b, c, {wanted}); got {tuple(x.shape)}. Take masks "
@@ -87,5 +92,8 @@ def complement(
     tolerance: float = 1e-8,  # an entry above this counts as kept
 ) -> Float[Tensor, "*n"]:  # a new tensor in [0, 1]
     "The mask of what a mask removes. Source: Section 3.2."
+    check_tensor(mask, "mask", finite=False)
+    if not (is_real(tolerance) and 0 <= tolerance <= 1):
+        raise ValueError(f"tolerance must lie in 0 … 1; got {brief(tolerance)}. The authors take 1e-8.")
     if not ((mask >= 0) & (mask <= 1)).all(): raise ValueError("mask must be finite and lie in [0, 1]. Clamp it first.")
     return (mask <= tolerance).to(mask.dtype) if binary else 1 - mask

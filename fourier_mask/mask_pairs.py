@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .accuracy import mean_spread, share_interval
 from .band_energies import ENERGIES, mask_summary
+from .spectrum import check_tensor, whole_number
 
 # %% ../nbs/33_mask_pairs.ipynb #code-exceed-table
 def exceed_table(
@@ -21,7 +22,7 @@ def exceed_table(
 ) -> pd.DataFrame:  # direction, band, exceeds_pct with its 95 % interval low_pct … high_pct, equal_pct
     "In how many pairs a mask's energy in a band exceeds the reference's. Source: Figure 7; the intervals are ours."
     check_pairs(masks, reference)
-    rows = []
+    rows, n = [], whole_number(n, "n", "bands")
     for direction, energy in ENERGIES.items():
         mine, theirs = (energy(planes.mean(1), n).float() for planes in (masks, reference))
         above = (mine > theirs).sum(0).tolist()
@@ -45,6 +46,8 @@ def check_pairs(
     reference: Tensor,  # likewise
 ) -> None:
     "Refuse masks that are not pairs, or not numbers. Source: ours."
+    for name, planes in (("masks", masks), ("reference", reference)):
+        check_tensor(planes, name, "(b, channels, h, w)", (4,), finite=False)
     if masks.shape != reference.shape or len(masks) < 1:
         raise ValueError(
             "masks and reference must be of the same images, at least one; "

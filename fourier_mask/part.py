@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .basis import Basis, Cosine, Linear, RealFourier, Wavelet, fingerprints
+from .basis import Basis, Cosine, Linear, RealFourier, Wavelet, check_basis, fingerprints
+from .spectrum import brief, check_seed, check_tensor
 
 # %% ../nbs/03_part.ipynb #code-part
 class Part(nn.Module):
@@ -52,7 +53,8 @@ class Amplitude(Part):
         reference: Tensor | None = None,  # amplitudes (c or 1, *k), for example `mean_amplitude`; None for 0
     ):
         super().__init__()
-        if reference is not None and (reference.is_complex() or not (reference >= 0).all()):
+        real = isinstance(reference, Tensor) and not reference.is_complex()
+        if reference is not None and not (real and ((reference >= 0) & (reference < torch.inf)).all()):
             raise ValueError("reference must hold amplitudes, real and at least 0. Take mean_amplitude(basis, images).")
         self.register_buffer("reference", torch.zeros(()) if reference is None else reference)
 
@@ -65,6 +67,8 @@ def mean_amplitude(
     images: Float[Tensor, "b c *space"],  # as the network takes them
 ) -> Float[Tensor, "c *k"]:
     "Mean amplitude of each coefficient over images. Source: ours."
+    check_tensor(images, "images", "(b, c, *space)", (3, 4, 5))
+    check_basis(basis, images[:1])
     return basis(images).abs().mean(0)
 
 # %% ../nbs/03_part.ipynb #code-phase
@@ -82,11 +86,13 @@ class Phase(Part):
         super().__init__()
         if (basis is None) == (reference is None):
             raise ValueError("phase needs a basis or a reference, one of them. Pass Phase(basis) for noise's phases.")
-        self.register_buffer("reference", phases_of(basis, image, seed) if reference is None else reference)
-        size = self.reference.abs()
-        if not self.reference.is_complex() or not ((size < 1e-6) | ((size - 1).abs() < 1e-3)).all():
+        reference = phases_of(basis, image, seed) if reference is None else reference
+        kind = isinstance(reference, Tensor) and reference.is_complex()
+        size = reference.abs() if kind else None
+        if not kind or not ((size < 1e-6) | ((size - 1).abs() < 1e-3)).all():
             raise ValueError("reference must hold phases, complex numbers of size 1, or 0 where there is none. Take "
                              "coefficients.sgn().")
+        self.register_buffer("reference", reference)
 
     def forward(self, X, m):
         own = X.sgn()
@@ -96,14 +102,20 @@ class Phase(Part):
         unit = torch.where(straight, mixed / torch.where(straight, length, torch.ones_like(length)), own)
         return X.abs() * unit
 
-
+# %% ../nbs/03_part.ipynb #code-phases-of
 def phases_of(
     basis: Basis,  # as for `Phase`, like the next two
     image: Float[Tensor, "c *space"] | None,
     seed: int,
 ) -> Tensor:  # (c or 1, *k), complex, of size 1 or 0
     "Phases of an image, or of white noise. Source: ours."
-    if image is None: image = torch.randn(1, *basis.space, generator=torch.Generator().manual_seed(seed))
+    if not isinstance(basis, Basis):
+        raise TypeError(f"basis must be a Basis, as RealFourier((32, 32)) is; got {brief(basis)}.")
+    noise = torch.Generator().manual_seed(check_seed(seed))
+    if image is None: image = torch.randn(1, *basis.space, generator=noise)
+    check_tensor(image, "image", "(c, *space)")
+    if tuple(image.shape[1:]) != tuple(basis.space):
+        raise ValueError(f"image must be of the basis's size, (c, *{tuple(basis.space)}); got {tuple(image.shape)}.")
     reference = basis(image[None].to(basis.counts.device, basis.counts.dtype))[0].sgn()
     if not reference.is_complex():
         raise ValueError(f"phase needs a basis of complex coefficients; {type(basis).__name__} has real ones. Take "
@@ -119,6 +131,7 @@ class Rest(Part):
         part: Part,  # to turn round
     ):
         super().__init__()
+        if not isinstance(part, Part): raise TypeError(f"part must be a Part, as Filter() is; got {brief(part)}.")
         self.part = part
 
     def forward(self, X, m): return self.part(X, 1 - m)
@@ -144,7 +157,8 @@ def part_from(
 ) -> Part:
     "The part that was asked for. Source: ours."
     if isinstance(choice, Part): return choice
-    if choice not in PARTS: raise ValueError(f"part must be one of {', '.join(PARTS)}, or a Part; got {choice!r}.")
+    if not isinstance(choice, str) or choice not in PARTS:
+        raise ValueError(f"part must be one of {', '.join(PARTS)}, or a Part; got {brief(choice)}.")
     return PARTS[choice](basis)
 
 

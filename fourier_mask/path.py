@@ -6,7 +6,7 @@
 __all__ = ['MaskPath', 'learn_mask_path', 'walk_path']
 
 # %% ../nbs/21_path.ipynb #code-imports
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,10 +22,11 @@ from .goal import Goal, Loss, cross_entropy
 from fourier_mask.learner import (
     MaskBar, Parts, find_batch_size, mask_bar, parts_of, problem_of, starts_of, tell_unsettled, walked,
 )
-from .mask_set import MaskSet, held_of
+from .mask_set import PER_MASK, MaskSet, held_of
 from .part import Part
 from .prepare import prepared
 from .settings import ImageMaskSettings, check_batch_size, check_images, check_targets, checked, refuse_name
+from .spectrum import brief
 
 # %% ../nbs/21_path.ipynb #code-mask-path
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class MaskPath:
 
     def curve(self, term: str) -> Float[Tensor, "weights n"]:
         "A field of the masks along the path: invariance, sparsity, prediction_kept …"
+        if term not in PER_MASK: raise ValueError(f"term must be one of {', '.join(PER_MASK)}; got {brief(term)}.")
         return torch.stack([getattr(masks, term) for masks in self.sets])
 
     def knee(self) -> Int[Tensor, "n"]:
@@ -81,10 +83,12 @@ def learn_mask_path(
     "Learn the masks of single images at one λ after the other. Source: Eq. 2; ours as a path."
     refuse_name(settings, "weight", "weights")
     check_images(images)
-    check_batch_size(batch_size)
-    ascending = sorted({checked(ImageMaskSettings, weight=weight).weight for weight in weights})
+    batch_size = check_batch_size(batch_size)
+    several = isinstance(weights, Iterable) and not isinstance(weights, str)
+    given = list(weights) if several else [weights]
+    ascending = sorted({checked(ImageMaskSettings, {"weight": "weights"}, weight=weight).weight for weight in given})
     if len(ascending) < 2 or ascending[0] <= 0:
-        raise ValueError(f"weights must be at least two different numbers above 0; got {list(weights)}.")
+        raise ValueError(f"weights must be at least two different numbers above 0; got {brief(given)}.")
     chosen = [checked(ImageMaskSettings, **settings, weight=weight) for weight in ascending]
     parts = parts_of(tuple(images.shape[2:]), basis, form, part, goal, loss)
     check_targets(labels, len(images), parts.loss is cross_entropy)

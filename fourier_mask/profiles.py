@@ -8,6 +8,7 @@ __all__ = ['PAPER_EPS', 'SMOKE', 'QUICK', 'PAPER', 'PROFILES', 'DataSettings', '
 
 # %% ../nbs/39_profiles.ipynb #code-imports
 import difflib
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -15,6 +16,7 @@ from pydantic import Field
 from .data import Data, fashion5, image_folder, planted
 from .imagenette import imagenette5
 from .settings import DatasetMaskSettings, ImageMaskSettings, Number, Settings, Whole, checked
+from .spectrum import brief
 from .store import runs_folder
 from .train import REGIMES, AttackSettings, TrainSettings
 
@@ -100,9 +102,9 @@ def refuse(
     allowed: list[str],  # what there is
 ) -> ValueError:  # to raise
     "An error that names what was given, what is allowed, and the nearest match. Source: ours."
-    near = difflib.get_close_matches(given, allowed, 1, 0.5)
+    near = difflib.get_close_matches(str(given), allowed, 1, 0.5)
     meant = f" Did you mean {near[0]!r}?" if near else ""
-    return ValueError(f"{what} {given!r} is not known; there are {', '.join(allowed)}." + meant)
+    return ValueError(f"{what} {brief(given)} is not known; there are {', '.join(allowed)}." + meant)
 
 # %% ../nbs/39_profiles.ipynb #code-load-profile
 def load_profile(
@@ -110,7 +112,9 @@ def load_profile(
     changes: dict | None = None,  # values by dotted name
 ) -> Profile:
     "A profile with changes, checked. Source: ours."
-    if name not in PROFILES: raise refuse("profile", name, list(PROFILES))
+    if not isinstance(name, str) or name not in PROFILES: raise refuse("profile", name, list(PROFILES))
+    if changes is not None and not isinstance(changes, Mapping):
+        raise TypeError(f"changes must be a dictionary of settings by dotted name; got {brief(changes)}.")
     values, names = PROFILES[name].model_dump(), setting_names()
     for dotted, value in (changes or {}).items():
         if dotted not in names: raise refuse("setting", dotted, names)
@@ -127,6 +131,8 @@ def load_data(
     settings: DataSettings,  # which images
 ) -> Data:
     "Load what a profile asks for. Source: Section 2.2."
+    if not isinstance(settings, DataSettings):
+        raise TypeError(f"settings must be DataSettings, as a profile's data is; got {brief(settings)}.")
     counts = settings.model_dump(include={"n_train", "n_val"}, exclude_none=True)
     if settings.name == "fashion5": return fashion5(**counts)
     if settings.name == "planted": return planted(**counts)

@@ -328,7 +328,7 @@ EMPTY = TensorDataset(torch.zeros(0, 1, 6, 5), torch.zeros(0))
     (dict(weight=math.nan), ValueError, "weight = nan is not allowed.*finite number"),
     (dict(p=0.5), ValueError, "p = 0.5 is not allowed.*greater than or equal to 1"),
     (dict(seed=-1), ValueError, "seed = -1 is not allowed"),
-    (dict(epochs=0), ValueError, "steps = 0 is not allowed.*passes"),
+    (dict(epochs=0), ValueError, "epochs = 0 is not allowed.*passes"),
     (dict(tolerance=-1), ValueError, "tolerance = -1 is not allowed"),
     (dict(starts=0), ValueError, "starts = 0 is not allowed"),
     (dict(max_lr=0.1), ValueError, "max_lr = 0.1 is not allowed"),

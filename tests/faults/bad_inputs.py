@@ -1,0 +1,1179 @@
+"""Everyday slips in every argument of the library: each is refused in one line that names the argument.
+
+Rows that are documented to work stand among them, so that no check refuses too much. Annotations must not be enforced
+(under pytest: fixture `annotations_off`), since users have it so.
+"""
+import contextlib
+import io
+import math
+import os
+import re
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import torch
+from mask_sets import random_set
+from PIL import Image
+from small import small_images, small_network
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from faults.outcome import Outcome, outcome_of, summary
+from fourier_mask import (
+    accuracy,
+    band_energies,
+    charts,
+    cli,
+    cluster,
+    crops,
+    curves,
+    data,
+    device,
+    goal,
+    imagenette,
+    mask_pairs,
+    models,
+    pictures,
+    profiles,
+    record,
+    separability,
+    settings,
+    shards,
+    spectrum,
+    stability,
+    study,
+    train,
+    translations,
+)
+from fourier_mask import reproduce as reproduce_page
+from fourier_mask import store as store_page
+from fourier_mask.basis import Cosine, Linear, RealFourier, Separable, Wavelet, principal_components
+from fourier_mask.dataset_mask import learn_class_masks, learn_dataset_mask
+from fourier_mask.form import Layout, Rings, RingsAndSectors, Sectors
+from fourier_mask.learn import learn_image_masks
+from fourier_mask.learned_basis import compare_bases, learn_basis
+from fourier_mask.mask import FourierMask, complement
+from fourier_mask.mask_folder import store_image_masks
+from fourier_mask.mask_set import MaskSet
+from fourier_mask.minimal import minimal_sufficient
+from fourier_mask.models import Normalized
+from fourier_mask.part import Amplitude, Filter, Phase, Rest, mean_amplitude
+from fourier_mask.path import learn_mask_path
+
+NAN, INF = math.nan, math.inf
+SIZE = (6, 5)
+
+
+@dataclass(frozen=True)
+class Bad:
+    "A call, and what its refusal must say."
+
+    fault: str
+    call: Callable[[], object]
+    names: tuple[str, ...] = ()
+    legitimate: bool = False
+
+
+def bad(fault: str, call: Callable[[], object], *names: str) -> Bad: return Bad(fault, call, names)
+
+
+def fine(fault: str, call: Callable[[], object]) -> Bad: return Bad(fault, call, legitimate=True)
+
+
+def over(
+    what: str,  # is called
+    name: str,  # of the argument
+    call: Callable,  # of its value
+    *values: object,  # none of which will do
+) -> Iterator[Bad]:
+    "Several values of one argument."
+    said = name if len(name) > 2 else f"{name} must"  # a letter is in every message
+    for value in values: yield bad(f"{what}: {name}={shown(value)}", lambda value=value: call(value), said)
+
+
+def shown(value: object) -> str:
+    "A value in a few words."
+    if isinstance(value, torch.Tensor): return f"tensor of {value.dtype} {tuple(value.shape)}"
+    if isinstance(value, np.ndarray): return f"array of {value.dtype} {value.shape}"
+    return re.sub(" at 0x[0-9a-f]+", "", " ".join(repr(value).split()))[:60]
+
+
+def asked(call: Callable[[], object]) -> Callable[[], object]:
+    "A call whose `IndexError` is right, as of any sequence of Python's."
+    def as_value():
+        try: call()
+        except IndexError as error: raise ValueError(str(error)) from None
+
+    return as_value
+
+
+IMAGES, LABELS = small_images()
+PLANE = torch.rand(SIZE, generator=torch.Generator().manual_seed(3))
+MASKS = random_set(2, size=SIZE)
+SQUARE = random_set(2, size=(8, 8))
+
+
+# 00 … 06
+
+def of_spectrum(folder: Path) -> Iterator[Bad]:
+    for make in (spectrum.half_plane_counts, spectrum.frequencies, spectrum.radius, spectrum.angle,
+                 spectrum.radial_bands, spectrum.angular_bands, stability.orbits):
+        yield from over(make.__name__, "size", make, 8, (8, 8.0), (8, 0), (8,))
+    yield from over("radius", "size", spectrum.radius, None, "88", (True, 8), (NAN, 8), (8, 8, 8))
+    yield fine("radius of numpy's integers", lambda: spectrum.radius((np.int64(8), np.int32(4))))
+    yield fine("radius of a shape", lambda: spectrum.radius(torch.zeros(4, 3).shape))
+    for make in (spectrum.radial_bands, spectrum.angular_bands):
+        yield from over(make.__name__, "n", lambda n, make=make: make((8, 8), n), 0, 2.0, True, INF, NAN, "8", None)
+    for energy in (spectrum.radial_energy, spectrum.angular_energy):
+        name = energy.__name__
+        yield from over(name, "masks", energy, [[1.0, 2.0]], np.ones(SIZE), MASKS, None, torch.ones(5))
+        yield from over(name, "masks", energy, torch.full(SIZE, NAN), torch.ones(SIZE, dtype=torch.complex64))
+        yield from over(name, "n", lambda n, energy=energy: energy(PLANE, n), 0, 2.5, True)
+        yield fine(f"{name} of numpy's number of bands", lambda energy=energy: energy(PLANE, np.int64(4)))
+    bands = spectrum.radial_bands(SIZE, 8)
+    yield bad("band_energy: bands of another size", lambda: spectrum.band_energy(torch.ones(8, 8), bands, 8), "masks")
+    yield bad("band_energy: fewer bands than there are", lambda: spectrum.band_energy(PLANE, bands, 3), "n must", "3")
+    yield bad("to_full: half of another size", lambda: spectrum.to_full(torch.ones(8, 5), (8, 4)), "half", "(8, 5)")
+    yield from over("to_full", "half", lambda half: spectrum.to_full(half, (8, 8)), [1.0], np.ones((8, 5)))
+
+
+def of_bases(folder: Path) -> Iterator[Bad]:
+    for kind in (RealFourier, Cosine, Wavelet):
+        yield from over(kind.__name__, "size", kind, 8, (8.0, 8), (0, 4), (2, 2, 2, 2), (), None)
+        yield fine(f"{kind.__name__} of numpy's sizes", lambda kind=kind: kind((np.int64(8), np.int64(8))))
+    yield bad("Wavelet: levels too many", lambda: Wavelet((6, 6), levels=2), "levels", "(6, 6)")
+    yield from over("Wavelet", "levels", lambda n: Wavelet((8, 8), levels=n), 0, -1, 1.0, True, "2")
+    yield from over("Wavelet", "wavelet", lambda name: Wavelet((8, 8), name), "harr", "bior2.2", None, 2)
+    eye = torch.eye(4)
+    yield from over("Linear", "matrix", lambda m: Linear(m, (2, 2)), torch.ones(4, 4), eye * NAN, eye[:3], eye.numpy(),
+                    eye.tolist(), None, torch.eye(3), torch.eye(4, dtype=torch.long), eye.to(torch.complex64))
+    yield bad("Linear: size that is a number", lambda: Linear(eye, 4), "size", "4")
+    yield from over("Separable", "matrix", Separable, torch.ones(3, 3), eye[:3], [[1.0]], None)
+    yield bad("Separable of nothing", Separable, "matrices")
+    yield from over("principal_components", "images", principal_components, IMAGES.numpy(), IMAGES * NAN,
+                    IMAGES[:, 0, 0], (IMAGES * 255).byte(), None)
+    yield from over("mean_amplitude", "images", lambda x: mean_amplitude(RealFourier(SIZE), x), IMAGES.numpy(),
+                    IMAGES * NAN, IMAGES[..., :3], (IMAGES * 255).byte())
+
+
+def of_forms(folder: Path) -> Iterator[Bad]:
+    basis = RealFourier(SIZE)
+    for kind in (Rings, Sectors):
+        make = lambda n, kind=kind: Layout(basis, kind(n))
+        yield from over(kind.__name__, "n", make, 0, -3, 2.5, True, INF, NAN, "8", None, (8, 8))
+        yield fine(f"{kind.__name__} of numpy's number", lambda make=make: make(np.int64(4)))
+    for name in ("rings", "sectors"):
+        make = lambda n, name=name: Layout(basis, RingsAndSectors(**{name: n}))
+        yield from over("RingsAndSectors", name, make, 0, 2.5, True, None)
+    yield bad("Sectors of a signal", lambda: Layout(RealFourier((8,)), Sectors()), "sectors", "two axes")
+    yield bad("Rings of a basis without frequencies", lambda: Layout(Linear(torch.eye(4), (2, 2)), Rings()), "basis")
+    yield from over("Layout", "form", lambda form: Layout(basis, form), "Rings", Rings, None)
+    yield from over("Layout", "basis", Layout, "fourier", RealFourier, None, SIZE)
+    layout = Layout(basis)
+    yield from over("norm", "p", lambda p: layout.norm(torch.ones(1, 1, len(layout)), p), 0.5, NAN, INF, 0, "1", None)
+
+
+def of_parts(folder: Path) -> Iterator[Bad]:
+    basis = RealFourier(SIZE)
+    amplitudes = mean_amplitude(basis, IMAGES)
+    yield from over("Amplitude", "reference", Amplitude, -amplitudes, amplitudes * NAN, amplitudes.numpy(), "mean",
+                    [1.0], torch.ones(1, 6, 3, dtype=torch.complex64))
+    yield bad("Phase of nothing", Phase, "basis", "reference")
+    yield bad("Phase of real coefficients", lambda: Phase(Cosine(SIZE)), "basis", "Cosine")
+    yield from over("Phase", "basis", Phase, "fourier", RealFourier, SIZE)
+    yield from over("Phase", "reference", lambda r: Phase(reference=r), torch.ones(1, 6, 3), "noise",
+                    np.ones((1, 6, 3)))
+    yield from over("Phase", "image", lambda x: Phase(basis, x), torch.rand(1, 8, 8), np.ones((1, *SIZE)),
+                    torch.full((1, *SIZE), NAN), torch.ones(1, *SIZE, dtype=torch.uint8))
+    yield from over("Phase", "seed", lambda seed: Phase(basis, seed=seed), -1, 2**64, 1.5, None, True)
+    yield from over("Rest", "part", Rest, "filter", Filter, None)
+
+
+def of_mask(folder: Path) -> Iterator[Bad]:
+    yield from over("FourierMask", "size", FourierMask, 8, (8.0, 8), (0, 8), None, (8, 8, 8, 8), "8x8")
+    yield from over("FourierMask", "n", lambda n: FourierMask(SIZE, n), 0, 2.0, True, None, INF)
+    yield from over("FourierMask", "channels", lambda n: FourierMask(SIZE, channels=n), 0, 1.0, "all", None)
+    mask = FourierMask(SIZE).double()
+    for x in (IMAGES.numpy(), IMAGES.tolist(), None, (IMAGES * 255).byte(), IMAGES.to(torch.complex128), IMAGES[:, 0],
+              IMAGES.mT, IMAGES.movedim(1, -1)):
+        yield bad(f"FourierMask of x={shown(x)}", lambda x=x: mask(x), "x must")
+    yield bad("FourierMask of 3 masks for 12 images", lambda: FourierMask(SIZE, 3)(IMAGES), "x must", "12")
+    yield bad("FourierMask of 3 channels for 1", lambda: FourierMask(SIZE, channels=3)(IMAGES), "x must", "channels")
+    yield fine("FourierMask of half precision", lambda: mask(IMAGES.half()))
+    yield from over("norm", "p", mask.norm, 0.5, NAN, "1", None)
+    yield from over("set_", "planes", mask.set_, torch.ones(1, 1, 8, 8), PLANE, PLANE.tolist(), MASKS, None,
+                    torch.full((1, 1, *SIZE), NAN), torch.ones(2, 1, *SIZE), torch.ones(1, 3, *SIZE))
+    plane = PLANE[None]
+    yield from over("complement", "mask", complement, plane * NAN, plane + 1, -plane, plane.numpy(), [0.5], MASKS, None)
+    yield from over("complement", "tolerance", lambda t: complement(plane, tolerance=t), NAN, -1, "0", None, INF)
+
+
+def of_device(folder: Path) -> Iterator[Bad]:
+    yield from over("choose_device", "device", device.choose_device, "gpu", "cuda:99", "cpuu", "", 3, 0, ["cpu"],
+                    "meta")
+    yield fine("choose_device of torch's own", lambda: device.choose_device(torch.device("cpu")))
+    variable = mock.patch.dict(os.environ, FOURIER_MASK_DEVICE="gpuu")
+    yield bad("FOURIER_MASK_DEVICE misspelt", lambda: inside(variable, device.choose_device), "device", "gpuu")
+    yield from over("computing", "precision", lambda p: inside(device.computing(p)), "float16", "TF32", None)
+    yield from over("seeded", "seed", lambda seed: inside(device.seeded(seed, None)), -1, 2**64, 1.5, None, True)
+    yield fine("seeded by numpy's integer", lambda: inside(device.seeded(np.int64(3), None)))
+
+
+def inside(context, call=lambda: None):
+    "Call something inside a context."
+    with context: return call()
+
+
+def of_models(folder: Path) -> Iterator[Bad]:
+    for build in (models.vgg11, models.resnet18):
+        name = build.__name__
+        yield from over(name, "classes", lambda n, build=build: build(n, width=0.125), 0, 2.0, True, None)
+        yield from over(name, "channels", lambda n, build=build: build(2, n, 0.125), 0, 1.0)
+        yield from over(name, "width", lambda w, build=build: build(2, 1, w), 0, -1, NAN, INF, "0.5", None)
+        yield from over(name, "size", lambda s, build=build: build(2, 1, 0.125, s), 64, (4, 64), (64.0, 64), None)
+    model = small_network()
+    for name in ("mean", "std"):
+        make = lambda value, name=name: Normalized(model, **({"mean": 0.5, "std": 0.5} | {name: value}))
+        yield from over("Normalized", name, make, [], NAN, INF, "0.5", None, [0.5, "x"], torch.full((3,), NAN))
+    yield from over("Normalized", "std", lambda std: Normalized(model, 0.5, std), 0, -1, [0.2, 0.0, 0.2])
+    yield bad("Normalized: 3 means, 2 deviations", lambda: Normalized(model, [0.5] * 3, [0.2] * 2), "mean", "std")
+    yield from over("Normalized", "model", lambda m: Normalized(m, 0.5, 0.5), "resnet18", None, model.state_dict())
+    colour = Normalized(nn.Flatten(), [0.5] * 3, [0.2] * 3)
+    yield bad("Normalized of three channels on one", lambda: colour(IMAGES.float()), "x must", "3 channels")
+    yield bad("Normalized of three channels on signals", lambda: colour(torch.rand(3, 3, 8)), "x must", "(3, 3, 8)")
+    yield fine("Normalized of whole numbers", lambda: Normalized(model, 0, 1))
+    yield fine("Normalized of numpy's numbers", lambda: Normalized(model, np.full(3, 0.5), np.full(3, 0.2)))
+    saved, other = folder / "network.safetensors", folder / "other.pt"
+    models.save_checkpoint(model, saved)
+    torch.save(model.state_dict(), other)
+    nowhere = folder / "nowhere" / "network.safetensors"
+    yield bad("save_checkpoint: no such folder", lambda: models.save_checkpoint(model, nowhere), "nowhere")
+    yield bad("save_checkpoint: path is a folder", lambda: models.save_checkpoint(model, folder), str(folder))
+    yield bad("save_checkpoint: model is its weights", lambda: models.save_checkpoint(model.state_dict(), saved),
+              "model")
+    yield bad("load_checkpoint: no such file", lambda: models.load_checkpoint(model, nowhere), "nowhere")
+    yield bad("load_checkpoint: a pickle", lambda: models.load_checkpoint(model, other), "path", "other.pt")
+    yield bad("load_checkpoint: a folder", lambda: models.load_checkpoint(model, folder), "path", str(folder))
+    larger = small_network((8, 8))
+    yield bad("load_checkpoint: of another network", lambda: models.load_checkpoint(larger, saved), "path", "network")
+
+
+def of_goals(folder: Path) -> Iterator[Bad]:
+    yield from over("Change", "target", goal.Change, -1, 1.5, "3", True, INF, [1])
+    yield from over("Change", "margin", lambda m: goal.Change(margin=m), -1, NAN, INF, "x", None, True)
+    yield fine("Change to numpy's integer", lambda: goal.Change(np.int64(1)))
+    yield fine("Change of a whole margin", lambda: goal.Change(margin=1))
+    yield from over("goal_from", "goal", goal.goal_from, "kepe", None, goal.Keep, ["keep"])
+    yield from over("loss_from", "loss", goal.loss_from, "crossentropy", None, ["cross_entropy"])
+
+
+# what learners share
+
+WRONG_IMAGES = (
+    IMAGES.numpy(), IMAGES.tolist(), None, (IMAGES * 255).byte(), (IMAGES * 255).long(), IMAGES > 0,
+    IMAGES.to(torch.complex64), IMAGES[0, 0], IMAGES[:0], IMAGES[:, :0], IMAGES * NAN, IMAGES / 0, IMAGES[:, 0],
+    IMAGES.movedim(1, -1), IMAGES.expand(-1, 3, -1, -1), IMAGES[..., :4], IMAGES[:, None, None],
+)
+WRONG_LABELS = (
+    LABELS.numpy(), LABELS.tolist(), LABELS.float(), LABELS > 0, LABELS.to(torch.complex64), LABELS[:5], LABELS[0],
+    nn.functional.one_hot(LABELS), nn.functional.one_hot(LABELS).float(), LABELS[:, None], LABELS + 1, -LABELS, "012",
+    LABELS * NAN,
+)
+WRONG_SETTINGS = {
+    "weight": (-1, NAN, INF, "0.1", None, True, [0.1], torch.ones(2, 2), np.ones((2, 2)), 1j),
+    "p": (0.5, NAN, INF, "1", True, None),
+    "schedule": ("fats", None, True, ["fast"]),
+    "tolerance": (-1, NAN, "x", True),
+    "channels": (0, 2, 1.0, "all", True, None),
+    "initial": ("zeros", None, 1),
+    "starts": (0, 2.0, True, INF, None),
+    "seed": (-1, 2**63, 2**64, 1.5, "0", None, True),
+    "precision": ("half", "fp32", None, torch.float32),
+    "basis": ("furier", "Fourier", None, RealFourier, RealFourier((4, 4)), ["fourier"], torch.eye(5), SIZE),
+    "form": ("rings", "Squares", None, Rings, ["Free"], 8),
+    "part": ("filtre", "Filter", None, Filter, ["filter"], torch.ones(2, 2)),
+    "goal": ("kepp", None, goal.Change, ["keep"], 3),
+    "loss": ("crossentropy", None, ["cross_entropy"], nn.functional.cross_entropy, nn.CrossEntropyLoss(),
+             nn.CrossEntropyLoss, lambda out, clean, y: out.mean(), lambda out, clean, y: out,
+             lambda out, clean, y: out.detach().mean(1), lambda out, y: out.mean(1),
+             lambda out, clean, y: out.detach().numpy()),
+    "batch_size": (0, -1, 2.0, True, "all", INF, NAN),
+    "output_fn": ("logits", 0, lambda out: out.logits, lambda out: out["logits"], lambda out: out[0]),
+}
+
+
+class Rounded(nn.Module):
+    "A network that answers in numpy's arrays."
+
+    def forward(self, x): return x.flatten(1).numpy()
+
+
+WRONG_MODELS = {
+    "None": None, "its weights": small_network().state_dict(), "a path": "network.pt", "a class": Rounded,
+    "returns a tuple": lambda x: (x.flatten(1),), "returns a dictionary": lambda x: {"logits": x.flatten(1)},
+    "returns None": lambda x: None, "returns a number": lambda x: x.sum(), "drops an image": lambda x: x[1:].flatten(1),
+    "without gradient": lambda x: x.detach().flatten(1), "returns classes": lambda x: x.flatten(1).argmax(1),
+    "answers in numpy's arrays": Rounded(), "returns nan": lambda x: x.flatten(1) * NAN,
+    "returns infinity": lambda x: x.flatten(1) / 0, "of three channels": nn.Conv2d(3, 4, 3).double(),
+    "of another size": small_network((8, 8)), "of one logit": lambda x: x.flatten(1)[:, :1],
+    "of images": lambda x: x, "Normalized inside": nn.Sequential(Normalized(small_network(), 0, 1)),
+    "Normalized of three channels": Normalized(small_network(), [0.5] * 3, [0.5] * 3),
+}
+
+
+def called(door: Callable, change: dict, folder: Path | None = None):
+    "Call a learner with something changed."
+    given = dict(model=small_network(), images=IMAGES, labels=LABELS, progress=False) | change
+    if door is store_image_masks: given["path"] = folder / f"{len(list(folder.iterdir()))}.zarr"
+    return door(**given)
+
+
+def of_learner(door: Callable, folder: Path, without: tuple[str, ...] = ()) -> Iterator[Bad]:
+    "What all doors to a learner are asked."
+    name = door.__name__
+
+    def with_(key): return lambda value: called(door, {key: value}, folder)
+
+    yield from over(name, "images", with_("images"), *WRONG_IMAGES)
+    yield from over(name, "labels", with_("labels"), *WRONG_LABELS)
+    for key, values in WRONG_SETTINGS.items():
+        if key not in without: yield from over(name, "p =" if key == "p" else key, with_(key), *values)
+    for what, model in WRONG_MODELS.items():
+        yield bad(f"{name}: model {what}", lambda model=model: called(door, {"model": model}, folder), "model")
+    for key, value in {"wieght": 1, "lambda_": 0.1, "epoch": 3, "max_lr": 0.1, "device": "cpu"}.items():
+        yield bad(f"{name}: unknown {key}", lambda key=key, value=value: called(door, {key: value}, folder), key)
+    swapped = {"model": IMAGES, "images": small_network()}
+    yield bad(f"{name}: model and images swapped", lambda: called(door, swapped, folder), "images", "Sequential")
+    yield bad(f"{name}: images and labels swapped", lambda: called(door, {"images": LABELS, "labels": IMAGES}, folder),
+              "images", "int64")
+
+
+def of_image_masks(folder: Path) -> Iterator[Bad]:
+    yield from of_learner(learn_image_masks, folder)
+    call = lambda **change: called(learn_image_masks, dict(steps=2) | change)
+    yield from over("learn_image_masks", "steps", lambda n: call(steps=n), 0, 1.5, True, "ten", INF, NAN, 2.0)
+    yield from over("learn_image_masks", "client", lambda c: call(client=c), "tcp://127.0.0.1:8786", 4, True)
+    yield bad("target that the network has not", lambda: call(goal=goal.Change(99)), "target", "99")
+    wrong_targets = dict(labels=torch.zeros(12, 4), loss="squared_error")
+    yield bad("targets of another shape", lambda: call(**wrong_targets), "labels")
+    for change in (dict(loss="kullback_leibler"), dict(loss="cross_entropy"), dict(goal="change")):
+        flat = dict(model=lambda x: x.flatten(1).sum(1), labels=None) | change
+        yield bad(f"an answer that is one number, with {change}", lambda flat=flat: call(**flat),
+                  "loss" if "loss" in change else "logits")
+    yield fine("a weight that is whole", lambda: call(weight=1))
+    yield fine("numpy's numbers", lambda: call(weight=np.float32(0.1), steps=np.int64(2), batch_size=np.int64(4)))
+    yield fine("steps that are not given", lambda: call(steps=None, images=IMAGES[:1], labels=LABELS[:1], weight=5))
+    yield fine("labels of int32", lambda: call(labels=LABELS.int()))
+    yield fine("labels of bytes", lambda: call(labels=LABELS.byte()))
+    yield fine("images of half precision", lambda: call(images=IMAGES.half()))
+    yield fine("images that need a gradient", lambda: call(images=IMAGES.clone().requires_grad_()))
+    yield fine("images that are not contiguous", lambda: call(images=IMAGES.mT.contiguous().mT))
+    yield fine("a network in training mode", lambda: call(model=small_network().train()))
+    yield fine("inside no_grad", lambda: inside(torch.no_grad(), call))
+
+
+def of_dataset_masks(folder: Path) -> Iterator[Bad]:
+    for door in (learn_dataset_mask, learn_class_masks):
+        yield from of_learner(door, folder)
+        call = lambda door=door, **change: called(door, dict(epochs=2) | change)
+        name = door.__name__
+        yield bad(f"{name}: steps", lambda call=call: call(steps=3), "steps", "epochs")
+        yield from over(name, "labels", lambda y, call=call: call(labels=y), None)
+        yield from over(name, "batch_size", lambda n, call=call: call(batch_size=n), None)
+        for epochs in (0, 1.5, True, "ten", INF):
+            yield bad(f"{name}: epochs={epochs!r}", lambda epochs=epochs, call=call: call(epochs=epochs), "epochs")
+        for what, images in wrong_data_sets().items():
+            yield bad(f"{name}: {what}", lambda images=images, call=call: call(images=images, labels=None), "images")
+        yield bad(f"{name}: labels beside a data set",
+                  lambda call=call: call(images=TensorDataset(IMAGES, LABELS)), "labels")
+        yield fine(f"{name}: a data set that can only be walked",
+                   lambda call=call: call(images=Walked(zip(IMAGES, LABELS, strict=True)), labels=None))
+        yield fine(f"{name}: numpy's images in a data set",
+                   lambda call=call: call(images=Pairs([(x.numpy(), int(y)) for x,
+                                                        y in zip(IMAGES, LABELS, strict=True)]), labels=None))
+
+
+class Pairs(Dataset):
+    "What a list holds."
+
+    def __init__(self, pairs): self.pairs = list(pairs)
+    def __len__(self): return len(self.pairs)
+    def __getitem__(self, i): return self.pairs[i]
+
+
+class Walked(IterableDataset):
+    "What can be walked and has no length."
+
+    def __init__(self, pairs): self.pairs = list(pairs)
+    def __iter__(self): return iter(self.pairs)
+
+
+class Broken(Pairs):
+    "A data set with a mistake of its own."
+
+    def __getitem__(self, i): return {}["missing"]
+
+
+def wrong_data_sets() -> dict[str, object]:
+    "Data sets that nothing can be learned of."
+    pairs = list(zip(IMAGES, LABELS.tolist(), strict=True))
+    ragged = [(torch.rand(1, 6 + i % 2, 5).double(), 0) for i in range(4)]
+    return {
+        "a data set without labels": Pairs(IMAGES), "a data set that is empty": Pairs([]),
+        "a loader that is empty": DataLoader(TensorDataset(IMAGES, LABELS), 64, drop_last=True),
+        "a data set of images of two sizes": Pairs(ragged),
+        "a loader of images of two sizes": DataLoader(Pairs(ragged)),
+        "a data set of triples": TensorDataset(IMAGES, LABELS, LABELS),
+        "a data set of dictionaries": Pairs([{"x": x, "y": y} for x, y in pairs]),
+        "a data set of pictures": Pairs([(Image.new("L", (5, 6)), y) for _, y in pairs]),
+        "a data set of bytes": Pairs([((x * 255).byte(), y) for x, y in pairs]),
+        "a data set of nan": Pairs([(x * NAN, y) for x, y in pairs]),
+        "a data set of names": Pairs([(x, "dog") for x, _ in pairs]),
+        "a data set without a label": Pairs([(x, None) for x, _ in pairs]),
+        "a data set with a mistake of its own": Broken(pairs), "a list of pairs": pairs, "a path": "images/train",
+    }
+
+
+def of_path(folder: Path) -> Iterator[Bad]:
+    yield from of_learner(learn_mask_path, folder, without=("weight",))
+    call = lambda **change: called(learn_mask_path, dict(steps=2) | change)
+    yield bad("learn_mask_path: weight", lambda: call(weight=0.1), "weight", "weights")
+    yield from over("learn_mask_path", "weights", lambda w: call(weights=w), [], [0.1], [0.1, 0.1], 0.1, "abc", [0, 1],
+                    [-1, 1], [NAN, 1], [0.1, "1"], None, [[0.1], [0.2]], [0.1, INF], [0.1, None])
+    yield fine("weights of numpy's", lambda: call(weights=np.array([0.1, 1.0])))
+    path = call()
+    yield from over("curve", "term", path.curve, "sparsty", None, "settings", 0)
+
+
+def of_folders_of_masks(folder: Path) -> Iterator[Bad]:
+    yield from of_learner(store_image_masks, folder)
+    there = folder / "there.zarr"
+    given = dict(labels=LABELS, weight=0.1, steps=2, progress=False)
+    call = lambda path=None, **change: store_image_masks(
+        path or folder / f"new-{len(list(folder.iterdir()))}.zarr",
+        **dict(model=small_network(), images=IMAGES) | given | change)
+    call(there)
+    yield from over("store_image_masks", "shard_size", lambda n: call(shard_size=n), 0, 2.5, True, "64", None)
+    yield from over("store_image_masks", "index", lambda i: call(index=i), torch.arange(5), torch.ones(12), [0, 1],
+                    np.arange(12), LABELS[:, None], torch.ones(12, dtype=torch.bool))
+    yield from over("store_image_masks", "steps", lambda n: call(steps=n), 0, 1.5, "ten")
+    for what, images in wrong_data_sets().items():
+        if what == "a list of pairs": continue  # can be asked for its rows, as a data set can
+        yield bad(f"store_image_masks: {what}", lambda images=images: call(images=images, labels=None), "images")
+    walked = Walked(zip(IMAGES, LABELS, strict=True))
+    yield bad("store_image_masks: a data set that can only be walked", lambda: call(images=walked, labels=None),
+              "images")
+    loader = DataLoader(TensorDataset(IMAGES, LABELS), 4)
+    yield bad("store_image_masks: a loader", lambda: call(images=loader, labels=None), "images", "DataLoader")
+    a_file, other = folder / "notes.txt", folder / "pictures"
+    a_file.write_text("hello")
+    other.mkdir()
+    yield bad("store_image_masks: path is a file", lambda: call(a_file), "path", "notes.txt")
+    yield bad("store_image_masks: path is another folder", lambda: call(other), "path", "pictures")
+    yield bad("store_image_masks: path below a file", lambda: call(a_file / "a.zarr"), "notes.txt")
+    yield bad("store_image_masks: another weight", lambda: call(there, weight=0.2), "path", "weight")
+    yield bad("store_image_masks: other images", lambda: call(there, images=IMAGES + 1), "path", "images")
+    yield bad("store_image_masks: fewer images", lambda: call(there, images=IMAGES[:3], labels=LABELS[:3]), "path")
+    yield bad("store_image_masks: another network", lambda: call(there, model=other_network()), "path")
+    yield bad("store_image_masks: client that is an address", lambda: call(client="tcp://127.0.0.1:1"), "client")
+    yield fine("store_image_masks: there already", lambda: call(there))
+    for read in (shards.open_masks, MaskSet.load):
+        for path in (folder / "nowhere", a_file, other, folder / "", 3, None):
+            what = f"{read.__name__} of {getattr(path, 'name', path)!r}"
+            yield bad(what, lambda read=read, path=path: read(path), "path")
+    for path in (there, a_file, other, a_file / "below.zarr"):
+        yield bad(f"MaskSet.save to {path.name}", lambda path=path: MASKS.save(path),
+                  str(a_file if path.name == "below.zarr" else path))
+    yield bad("MaskSet.save over a file", lambda: MASKS.save(a_file, overwrite=True), "path", "notes.txt")
+    yield bad("MaskSet.save over another folder", lambda: MASKS.save(other, overwrite=True), "path", "pictures")
+    yield from over("MaskSet.save", "shard_size",
+                    lambda n: MASKS.save(folder / "set.zarr", shard_size=n, overwrite=True),
+                    0, -1, 2.5, "64", None)
+    yield from over("MaskSet.save", "path", MASKS.save, None, 3)
+
+
+def other_network():
+    "Of the same build, with other weights."
+    network = small_network()
+    with torch.no_grad(): network[0].bias += 0.1
+    return network
+
+
+def of_mask_sets(folder: Path) -> Iterator[Bad]:
+    change = lambda **fields: replace(MASKS, **fields)
+    planes = MASKS.masks
+    yield from over("MaskSet", "masks", lambda m: change(masks=m), planes.tolist(), planes.numpy(), planes.long(), None,
+                    planes * NAN, planes + 1, planes - 1, planes[:, 0, 0], torch.rand(2, 1, *SIZE), planes.bool())
+    for name in ("labels", "objective", "sparsity", "steps", "converged", "index"):
+        value = getattr(MASKS, name)
+        wrong = [value.tolist(), value.numpy(), value[:1], value[:, None], value.to(torch.complex64), "x"]
+        wrong += [None] if name != "index" else []
+        wrong += [value.float()] if name in ("labels", "steps", "converged", "index") else [value > 0]
+        yield from over("MaskSet", name, lambda v, name=name: change(**{name: v}), *wrong)
+    yield from over("MaskSet", "settings", lambda s: change(settings=s), None, "fast", {"a": {1, 2}}, {"a": NAN}, [1],
+                    {"basis": "fourier"}, {"basis": {"name": "RealFourier", "space": [4, 4]}}, {"goal": None})
+    yield from over("MaskSet", "trace", lambda t: change(trace=t), None, {"a": [1.0]}, {"a b": torch.ones(3)},
+                    {"a": torch.ones(3, 3)}, {"a": torch.ones(3), "b": torch.ones(4)}, [1], torch.ones(3))
+    yield from over("MaskSet", "held", lambda h: change(held=h), None, {"matrix": torch.eye(3)}, {"basis/matrix": [1]},
+                    [1])
+    for index in (99, -3, [0, 99], "a", 1.5, None, torch.tensor([5]), torch.tensor([True]), torch.tensor([0.0]),
+                  (0, 0)):
+        yield bad(f"MaskSet at {shown(index)}", asked(lambda index=index: MASKS[index]), "index")
+    for index in (np.int64(1), torch.tensor(1), [0, 1], [True, False], slice(0, 0), np.array([1]), torch.tensor([0])):
+        yield fine(f"MaskSet at {shown(index)}", lambda index=index: MASKS[index])
+    others = {"size": SQUARE, "weight": change(settings={"weight": 0.3, "p": 1}), "sets": "masks.zarr"}
+    for what, other in others.items():
+        yield bad(f"MaskSet.join: other {what}", lambda other=other: MaskSet.join([MASKS, other]), "sets")
+    yield from over("MaskSet.join", "sets", MaskSet.join, [], None, planes, [planes, planes])
+    yield fine("MaskSet.join of a set, which is the masks in it", lambda: MaskSet.join(MASKS))
+    yield from over("MaskSet.apply", "x", MASKS.apply, IMAGES[:2].numpy(), None, (IMAGES[:2] * 255).byte(),
+                    IMAGES[:2, 0],
+                    IMAGES, IMAGES[:2, :, :4], IMAGES[:2].to(torch.complex64))
+    x = IMAGES[:2]
+    yield from over("MaskSet.apply", "basis", lambda b: MASKS.apply(x, basis=b), "cosine", RealFourier,
+                    RealFourier((8, 8)))
+    yield from over("MaskSet.apply", "part", lambda p: MASKS.apply(x, part=p), "rest", Rest,
+                    Amplitude(torch.ones(1, 3, 3)))
+    phases = random_set(part=Phase(RealFourier(SIZE)))
+    yield bad("complement of masks of phases", phases.complement, "complement", "Phase")
+    yield bad("a basis of which nothing is held", lambda: replace(
+        random_set(basis=Linear(torch.eye(30), SIZE)), held={}).apply(x), "held", "basis/matrix")
+    nothing = MASKS[:0]
+    for name in ("summary", "centered", "complement", "__repr__", "_repr_html_"):
+        yield fine(f"{name} of an empty MaskSet", getattr(nothing, name))
+    yield fine("MaskSet.save of an empty set", lambda: nothing.save(folder / "empty.zarr"))
+    yield fine("MaskSet.load of an empty set", lambda: MaskSet.load(folder / "empty.zarr"))
+    yield bad("an empty MaskSet applied", lambda: nothing.apply(x), "x must")
+
+
+def of_minimal(folder: Path) -> Iterator[Bad]:
+    x = IMAGES[:2]
+    call = lambda **change: minimal_sufficient(**dict(model=small_network(), images=x, masks=MASKS) | change)
+    yield from over("minimal_sufficient", "images", lambda x: call(images=x), *WRONG_IMAGES)
+    yield from over("minimal_sufficient", "images", lambda x: call(images=x), IMAGES, IMAGES[:1])
+    yield from over("minimal_sufficient", "masks", lambda m: call(masks=m), MASKS.masks, None, "masks.zarr", SQUARE,
+                    random_set(part=Rest(Filter())), [MASKS[0], MASKS[1]], random_set(channels=3))
+    yield from over("minimal_sufficient", "tolerance", lambda t: call(tolerance=t), NAN, -1, "0", None, INF)
+    yield from over("minimal_sufficient", "batch_size", lambda n: call(batch_size=n), 0, 2.5, None)
+    yield from over("minimal_sufficient", "output_fn", lambda f: call(output_fn=f), "logits", lambda out: out.logits)
+    for what, model in WRONG_MODELS.items():
+        yield bad(f"minimal_sufficient: model {what}", lambda model=model: call(model=model), "model")
+
+
+def of_learned_basis(folder: Path) -> Iterator[Bad]:
+    left_out = {"weight", "p", "schedule", "tolerance", "channels", "initial", "starts", "seed", "precision", "basis",
+                "form",
+                "part"}
+    call = lambda **change: called(learn_basis, dict(steps=2) | change)
+    yield from over("learn_basis", "images", lambda x: call(images=x), *WRONG_IMAGES)
+    yield from over("learn_basis", "labels", lambda y: call(labels=y), *WRONG_LABELS)
+    for key in WRONG_SETTINGS.keys() - left_out:
+        yield from over("learn_basis", key, lambda v, key=key: call(**{key: v}), *WRONG_SETTINGS[key])
+    for what, model in WRONG_MODELS.items():
+        yield bad(f"learn_basis: model {what}", lambda model=model: call(model=model), "model")
+    yield from over("learn_basis", "weight", lambda w: call(weight=w), 0, -1, NAN, INF, "0.1", None, True, [1])
+    yield from over("learn_basis", "steps", lambda n: call(steps=n), 0, 2.5, True, None)
+    yield from over("learn_basis", "tell", lambda t: call(tell=t), "print", None)
+    yield bad("learn_basis: too many images", lambda: call(images=torch.zeros(5000, 1, 2, 2), labels=None), "images")
+    yield bad("learn_basis: images too large", lambda: call(images=torch.zeros(1, 1, 80, 80), labels=None), "images")
+    learned = call()
+    yield from over("LearnedBasis.apply", "x", learned.apply, IMAGES[..., :4], IMAGES.numpy(), None,
+                    (IMAGES * 255).byte())
+    compare = lambda **change: compare_bases(**dict(
+        model=small_network(), images=IMAGES, labels=LABELS, unseen=IMAGES, steps=2, progress=False) | change)
+    yield from over("compare_bases", "unseen", lambda x: compare(unseen=x), IMAGES[..., :4], None, IMAGES.numpy(),
+                    IMAGES[:0])
+    yield from over("compare_bases", "images", lambda x: compare(images=x), IMAGES.numpy(), IMAGES * NAN)
+    yield from over("compare_bases", "labels", lambda y: compare(labels=y), None, LABELS[:3])
+    yield from over("compare_bases", "weight", lambda w: compare(weight=w), 0, NAN)
+    yield from over("compare_bases", "steps", lambda n: compare(steps=n), 0, 2.5)
+
+
+# images and training
+
+def of_data(folder: Path) -> Iterator[Bad]:
+    pixels, labels = torch.rand(6, 1, 8, 8), torch.arange(6) % 3
+    good = data.Images(pixels, labels)
+    make = lambda part, **change: data.Data("mine", ("a", "b", "c"), **{"train": good, "val": good} | {
+        part: replace(good, **change)})
+    for part in ("train", "val"):
+        for key, values in {
+            "images": (pixels.numpy(), pixels.tolist(), None, pixels[:, 0], pixels * 255, pixels * NAN, pixels.long(),
+                       pixels.to(torch.complex64), pixels[:0], pixels.double() - 1),
+            "labels": (labels.tolist(), labels.numpy(), labels.float(), labels[:3], labels * 0, labels + 1, None,
+                       nn.functional.one_hot(labels)),
+            "extent": ([[8, 8]] * 6, torch.full((6, 2), 9), torch.full((3, 2), 8), torch.zeros(6, 2, dtype=torch.long)),
+        }.items():
+            for value in values:
+                yield bad(f"Data: {part}.{key}={shown(value)}",
+                          lambda part=part, key=key, value=value: make(part, **{key: value}), part)
+    yield bad("Data: val of bytes", lambda: make("val", images=(pixels * 255).byte()), "val")
+    yield bad("Data: val of other channels", lambda: make("val", images=pixels.expand(-1, 3, -1, -1)), "val", "channel")
+    yield bad("Data: train that is a pair", lambda: data.Data("mine", ("a", "b", "c"), (pixels, labels), good), "train")
+    yield bad("Data: classes in one word", lambda: data.Data("mine", "abc", good, good), "classes")
+    yield from over("fashion5", "n_train", data.fashion5, 0, 2, 10**6, 100.5, "100", None, NAN, True)
+    yield from over("fashion5", "n_val", lambda n: data.fashion5(10, n), 0, 2, 10**6, 100.5, INF)
+    yield from over("planted", "frequencies", data.planted, [], [(1, 2)], 3, [1, 2, 3], [(1, 2), (3,)], None,
+                    [(1, NAN), (2, 1)])
+    yield from over("planted", "size", lambda s: data.planted(size=s), 8, (8.0, 8), (0, 8))
+    for key in ("n_train", "n_val"):
+        yield from over("planted", key, lambda n, key=key: data.planted(**{key: n}), 0, 2.5, True, "9", 2)
+    for key in ("amplitude", "noise"):
+        yield from over("planted", key, lambda n, key=key: data.planted(n_train=9, n_val=9, **{key: n}), NAN, "1", None,
+                        INF)
+    yield from over("planted", "seed", lambda s: data.planted(n_train=9, n_val=9, seed=s), -1, 2**64, 1.5, None)
+    yield from of_image_folders(folder)
+    yield from over("front_of_each", "n", lambda n: data.front_of_each(labels, n), -1, 2.5, "3")
+
+
+def of_image_folders(folder: Path) -> Iterator[Bad]:
+    root = folder / "images"
+    for part in ("train", "val"):
+        for name in ("cat", "dog"):
+            (root / part / name).mkdir(parents=True)
+            Image.new("L", (9, 8), 100).save(root / part / name / "a.png")
+    call = lambda **change: data.image_folder(**dict(path=root, size=8) | change)
+    yield from over("image_folder", "size", lambda n: call(size=n), 0, 8.5, 8.0, (8, 8), "8", None, True)
+    yield from over("image_folder", "channels", lambda n: call(channels=n), 0, 2, "1", None, "grey")
+    yield from over("image_folder", "path", lambda p: call(path=p), folder / "nowhere", root / "train", None, 3,
+                    root / "train" / "cat" / "a.png")
+    yield fine("image_folder in colour", lambda: call(channels=3))
+    broken, fewer, empty = (copy_of(root, folder / name) for name in ("broken", "fewer", "empty"))
+    (broken / "train" / "cat" / "a.png").write_bytes(b"no picture")
+    yield bad("image_folder: a broken file", lambda: call(path=broken), "a.png")
+    (fewer / "val" / "dog").rename(fewer / "val" / "dogs")
+    yield bad("image_folder: other classes in val", lambda: call(path=fewer), "classes", "dogs")
+    (empty / "train" / "cat" / "a.png").unlink()
+    yield bad("image_folder: a class without files", lambda: call(path=empty), "path", "cat")
+
+
+def copy_of(root: Path, place: Path) -> Path:
+    "A folder once more."
+    import shutil
+
+    return shutil.copytree(root, place)
+
+
+def of_imagenette(folder: Path) -> Iterator[Bad]:
+    root, out = folder / "imagenette2", folder / "cache"
+    for part in ("train", "val"):
+        for wordnet_id in imagenette.CLASSES:
+            (root / part / wordnet_id).mkdir(parents=True)
+            Image.new("RGB", (24, 20), (100, 50, 10)).save(root / part / wordnet_id / "a.JPEG")
+    call = lambda **change: imagenette.prepare_imagenette5(
+        **dict(path=root, out=out, size=16, progress=False) | change)
+    call()
+    yield from over("prepare_imagenette5", "size", lambda n: call(size=n, out=folder / "new"), 0, 16.5, 16.0, "16",
+                    (16, 16), None, True)
+    yield from over("prepare_imagenette5", "path", lambda p: call(path=p), folder / "nowhere", root / "train",
+                    folder / "images")
+    yield from over("prepare_imagenette5", "download", lambda d: call(download=d), "160", 160, "big", True)
+    yield bad("prepare_imagenette5: out that holds something else", lambda: call(out=root), "out")
+    yield bad("prepare_imagenette5: out of another size", lambda: call(size=8), "out", "overwrite")
+    lost = copy_of(root, folder / "lost")
+    (lost / "val" / next(iter(imagenette.CLASSES)) / "a.JPEG").write_bytes(b"no picture")
+    yield bad("prepare_imagenette5: a broken file", lambda: call(path=lost, out=folder / "new"), "path", "a.JPEG")
+    yield bad("prepare_imagenette5: a class of broken files alone",
+              lambda: call(path=lost, out=folder / "new", skip_broken=True), "path", "English springer")
+    read = lambda **change: imagenette.imagenette5(**dict(folder=out, size=16) | change)
+    yield from over("imagenette5", "folder", lambda f: read(folder=f), folder / "nowhere", root, None)
+    yield from over("imagenette5", "size", lambda n: read(size=n), 8, 0, "16", None)
+    for key in ("n_train", "n_val"):
+        yield from over("imagenette5", key, lambda n, key=key: read(**{key: n}), 0, 4, 10**6, 5.5, "5")
+    cut = copy_of(out, folder / "cut")
+    (cut / "record.json").write_text("{")
+    yield bad("imagenette5: a record that was cut short", lambda: read(folder=cut), "record.json")
+    less = copy_of(out, folder / "less")
+    (less / "val_images.npy").unlink()
+    yield bad("imagenette5: an array that is gone", lambda: read(folder=less), "val_images.npy")
+
+
+def of_crops(folder: Path) -> Iterator[Bad]:
+    extent = torch.full((2, 2), 8)
+    for name in ("scale", "ratio"):
+        yield from over("crop_boxes", name, lambda v, name=name: crops.crop_boxes(extent, **{name: v}), (0, 1),
+                        (1, 0.5),
+                        (NAN, 1), 0.5, None, (0.5,), (-1, 1), ("a", "b"))
+    x = torch.rand(2, 1, 8, 8)
+    yield from over("random_resized_crop", "size", lambda s: crops.random_resized_crop(x, None, s), 4, (4.0, 4), (0, 4),
+                    None)
+    yield from over("random_resized_crop", "images", lambda x: crops.random_resized_crop(x, None, (4, 4)), x.numpy(),
+                    x[0], None, x.to(torch.complex64))
+
+
+def of_train(folder: Path) -> Iterator[Bad]:
+    for key, values in {
+        "architecture": ("vgg16", None, 11), "width": (0, -1, NAN, "1", True), "batch_size": (0, 1, 2.5, None, "64"),
+        "epochs": (None, 0, 2.5, "ten", True, {"natrual": 3}, {"natural": 0}, {"natural": None}, [1, 2]),
+        "max_lr": (0, NAN, INF, "x"), "rise": (0, 1, NAN), "precision": ("fp16", None), "compile": (1, "yes", None),
+        "attack": (None, 3, {"eps": 3}, {"eps_255": -1}), "optimizer": ("sgd",),
+    }.items():
+        yield from over("TrainSettings", key, lambda v, key=key: train.TrainSettings(**{key: v}), *values)
+    for key, values in {"eps_255": (-1, 300, NAN, "8/255"), "train_steps": (0, 1.5), "eval_images": (0, None)}.items():
+        yield from over("AttackSettings", key, lambda v, key=key: train.AttackSettings(**{key: v}), *values)
+    yield bad("a setting that is changed later", lambda: setattr(train.TrainSettings(), "width", 1), "width")
+    small = data.planted(((1, 2), (2, 1)), (32, 32), 8, 8)
+    quick = train.TrainSettings(width=0.125, epochs=1, batch_size=4, attack=train.AttackSettings(
+        train_steps=1, eval_steps=1, eval_images=4))
+    call = lambda **change: train.train_network(**dict(
+        data=small, regime="natural", settings=quick, progress=False) | change)
+    yield from over("train_network", "regime", lambda r: call(regime=r), "natrual", None, 3, ["natural"])
+    yield from over("train_network", "settings", lambda s: call(settings=s), None, {"epochs": 1},
+                    train.AttackSettings(), "quick")
+    yield from over("train_network", "data", lambda d: call(data=d), None, (small.train, small.val), small.train,
+                    "fashion5")
+    yield from over("train_network", "seed", lambda s: call(seed=s), -1, 2**64, 1.5, None, True)
+    yield from over("train_network", "device", lambda d: call(device=d), "gpu", "cuda:99", "")
+    yield from over("new_network", "settings", lambda s: train.new_network(small, s), None, {"width": 1})
+    x = torch.rand(2, 1, 8, 8)
+    yield from over("augment", "regime", lambda r: train.augment(x, r), "rotaton", None, "Rotation", 3)
+    yield from over("augment", "x", lambda x: train.augment(x, "rotation"), x.numpy(), x[0, 0], None, (x * 255).byte())
+    logits, labels = torch.rand(4, 3), torch.arange(4) % 3
+    yield from over("accuracy_pct", "labels", lambda y: train.accuracy_pct(logits, y), labels[:1], labels[:, None],
+                    labels.tolist(), labels.float(), labels[:3], None)
+    yield from over("accuracy_pct", "logits", lambda z: train.accuracy_pct(z, labels), logits.tolist(), logits[:, 0],
+                    None)
+    network = train.new_network(small, quick)
+    images = small.val.images
+    yield from over("predict", "batch_size", lambda n: train.predict(network, images, n), 0, 2.5, None)
+    yield from over("predict", "images", lambda x: train.predict(network, x), images.numpy(), None, images * NAN,
+                    images[:, 0])
+    yield from over("predict", "model", lambda m: train.predict(m, images), None, network.state_dict(), "network.pt")
+    robust = lambda **change: train.robust_accuracy_pct(**dict(
+        model=network, images=small.val, settings=quick.attack) | change)
+    yield from over("robust_accuracy_pct", "images", lambda x: robust(images=x), images, None, small)
+    yield from over("robust_accuracy_pct", "settings", lambda s: robust(settings=s), quick, None)
+    yield from over("robust_accuracy_pct", "seed", lambda s: robust(seed=s), -1, 2**64)
+    yield from over("robust_accuracy_pct", "batch_size", lambda n: robust(batch_size=n), 0)
+
+
+# what is measured of masks
+
+def of_energies(folder: Path) -> Iterator[Bad]:
+    planes, names = MASKS.masks, ["a", "b"]
+    wrong = (MASKS, planes.numpy(), planes.tolist(), None, planes[0, 0], planes * NAN)
+    yield from over("mask_summary", "masks", lambda m: band_energies.mask_summary(m, names), *wrong)
+    yield from over("mask_summary", "names", lambda n: band_energies.mask_summary(planes, n), ["a"], [], None, "abc")
+    pair = {"a": planes[0], "b": planes[1]}
+    table = lambda masks=pair, reference="a", n=8: band_energies.band_table(masks, reference, n)
+    yield from over("band_table", "reference", lambda r: table(reference=r), "c", None, 0)
+    yield from over("band_table", "n", lambda n: table(n=n), 0, 2.5, True)
+    yield from over("band_table", "masks", lambda m: table(m), {}, MASKS, planes, None, {"a": planes[0], "b": None},
+                    {"a": MASKS[0]}, {"a": planes[0, 0]}, {"a": planes[0] * NAN})
+    starts = {name: plane[None] for name, plane in pair.items()}
+    yield from over("with_starts", "reference", lambda r: band_energies.with_starts(table(), starts, r), "natural",
+                    None)
+    yield from over("with_starts", "masks", lambda m: band_energies.with_starts(table(), m, "a"), {"a": starts["a"]},
+                    pair, None)
+    yield from over("with_starts", "table", lambda t: band_energies.with_starts(t, starts, "a"), None, pd.DataFrame(),
+                    {})
+    yield from over("isotropic", "mask", band_energies.isotropic, planes, planes.numpy(), None, planes[0, 0] * NAN)
+    yield from over("isotropic", "n", lambda n: band_energies.isotropic(planes[0, 0], n), 0, 2.5)
+    for call in (lambda a, b, **n: mask_pairs.exceed_table(a, b, **n), mask_pairs.centroid_shift):
+        yield from over("pairs of masks", "masks", lambda m, call=call: call(m, planes), *wrong, planes[:1], planes[:0])
+        yield from over("pairs of masks", "reference", lambda m, call=call: call(planes, m), *wrong)
+    yield from over("exceed_table", "n", lambda n: mask_pairs.exceed_table(planes, planes, n), 0, 2.5, True)
+    yield bad("centroid_shift of empty masks", lambda: mask_pairs.centroid_shift(planes * 0, planes), "masks")
+
+
+def of_accuracy(folder: Path) -> Iterator[Bad]:
+    yield from over("share_interval", "k", lambda k: accuracy.share_interval(k, 4), 5, -1, 2.5, "2", None, NAN)
+    yield from over("share_interval", "n", lambda n: accuracy.share_interval(0, n), 0, 2.5, None, -1)
+    yield fine("share_interval of numpy's counts", lambda: accuracy.share_interval(np.int64(2), np.int32(4)))
+    yield from over("mean_spread", "values", accuracy.mean_spread, pd.Series([1.0]), [], None, "12",
+                    pd.Series(["a", "b"]),
+                    pd.Series([1.0, NAN]))
+    right = np.array([True, False, True])
+    for call in (accuracy.paired_difference, accuracy.accuracy_row):
+        name = call.__name__
+        yield from over(name, "before", lambda b, call=call: call(b, right), right[:2], right[:0],
+                        np.ones((3, 2), bool),
+                        np.array([0.9, 0.1, 0.4]), np.array([2, 0, 1]), None, "abc")
+        yield from over(name, "after", lambda a, call=call: call(right, a), np.array([0.9, 0.1, 0.4]), None, [0.5] * 3)
+        yield fine(f"{name} of a tensor", lambda call=call: call(torch.tensor(right), torch.tensor(right)))
+    yield from over("share_table", "right", accuracy.share_table, {"a": right[:0]}, {"a": [0.5, 0.5]},
+                    {"a": np.array([0.9])},
+                    {"a": None}, right, None, {}, {"a": right[None]})
+
+
+def of_translations(folder: Path) -> Iterator[Bad]:
+    signal, k = torch.rand(16), torch.arange(16.0)
+    yield from over("amplitude_spectrum", "signal", translations.amplitude_spectrum, [1.0], signal.numpy(), None,
+                    signal * NAN, signal.to(torch.complex64), signal[:0])
+    yield from over("power_above", "signal", lambda s: translations.power_above(s, 0.1), [1.0], None, signal * NAN)
+    yield from over("power_above", "frequency", lambda f: translations.power_above(signal, f), NAN, "0.1", None, -1,
+                    0.6)
+    for damping in (translations.sinc_damping, translations.dirichlet_damping):
+        name = damping.__name__
+        yield from over(name, "n", lambda n, damping=damping: damping(k, n, 2), 0, 2.5, -1, "16", None)
+        yield from over(name, "reach", lambda r, damping=damping: damping(k, 16, r), NAN, -1, "2", None, INF)
+        yield from over(name, "k", lambda k, damping=damping: damping(k, 16, 2), [1.0], k.numpy(), None, k * NAN)
+    yield from over("dirichlet_damping", "reach", lambda r: translations.dirichlet_damping(k, 16, r), 2.5)
+    yield from over("predicted_mask", "mask", lambda m: translations.predicted_mask(m, 0.1), MASKS, MASKS.masks[0],
+                    PLANE.numpy(), PLANE * NAN, None)
+    yield from over("predicted_mask", "reach", lambda r: translations.predicted_mask(PLANE, r), NAN, -0.1, 4, "0.1",
+                    None)
+    for key, values in {"n": (0, 2.5), "reach": (-1, 2.5, NAN), "points": (0, 2.5), "seed": (-1, 2**64, None)}.items():
+        yield from over("translation_losses", key, lambda v, key=key: translations.translation_losses(**{key: v}),
+                        *values)
+
+
+def of_separability(folder: Path) -> Iterator[Bad]:
+    labels, rows = np.arange(20) % 2, np.arange(20)
+    features = np.random.default_rng(0).normal(size=(20, 3))
+    split = separability.split_by_class
+    yield from over("split_by_class", "test", lambda t: split(labels, t), 0, 1, 2, NAN, -0.1, "0.2", None, 0.01)
+    yield from over("split_by_class", "labels", split, [], [0, 1, 1], np.eye(4), np.array([0.5] * 20), None, "abab",
+                    labels[:, None])
+    yield from over("split_by_class", "seed", lambda s: split(labels, 0.2, s), -1, 2**64, 1.5, "0", None)
+    yield fine("split_by_class of a tensor", lambda: split(torch.tensor(labels), 0.2))
+    base = dict(features=features, labels=labels, train_rows=rows[:14], test_rows=rows[14:])
+    doors = separability.linear_classifier, lambda **given: separability.permutation_control(**given, n=2)
+    for name, door in zip(("linear_classifier", "permutation_control"), doors, strict=True):
+        call = lambda door=door, **change: door(**base | change)
+        for key, values in {
+            "features": (features * NAN, features[:5], None, "abc", features[:, :0], [["a"]] * 20, features * 1j),
+            "labels": (labels[:5], np.zeros(20, int), None, labels + 0.5, np.eye(20), labels[:, None]),
+            "train_rows": ([], rows + 10, rows[:3] + 0.5, None, [99], -1, "abc"),
+            "test_rows": ([], rows + 10, None, rows[:3] + 0.5),
+            "weight_decay": (0, -1, NAN, "x", None, INF),
+        }.items():
+            yield from over(name, key, lambda v, key=key, call=call: call(**{key: v}), *values)
+    control = lambda **change: separability.permutation_control(**base | change)
+    yield from over("permutation_control", "n", lambda n: control(n=n), 0, 2.5, True, "200", None)
+    yield from over("permutation_control", "seed", lambda s: control(n=1, seed=s), -1, 1.5, "0", None)
+    yield from over("permutation_p", "scores", lambda s: separability.permutation_p(50, s), [], None, [NAN], "abc", 3)
+    yield from over("permutation_p", "value", lambda v: separability.permutation_p(v, [50.0]), NAN, "x", None)
+    yield from over("embed", "features", separability.embed, features, np.full((30, 3), NAN), None, "abc")
+    yield from over("embed", "n_neighbors", lambda n: separability.embed(features, n_neighbors=n), 0, 1, 2.5, 99, "5",
+                    None)
+    yield from over("embed", "seed", lambda s: separability.embed(features, n_neighbors=5, seed=s), -1, 2**64, 1.5)
+    match = lambda **change: separability.match_spread(**dict(features=features, reference=features,
+                                                              rows=rows) | change)
+    yield from over("match_spread", "features", lambda f: match(features=f), np.ones((20, 3)), features * NAN, None)
+    yield from over("match_spread", "reference", lambda f: match(reference=f), features * NAN, None, features[:3])
+    yield from over("match_spread", "rows", lambda r: match(rows=r), [], [99], None, [0.5])
+
+
+def of_stability(folder: Path) -> Iterator[Bad]:
+    a, b = MASKS.masks
+    for measure in (stability.mask_correlation, stability.support_overlap, stability.top_overlap,
+                    stability.energy_distance, stability.agreement):
+        wrong = (SQUARE.masks[0], a * NAN, MASKS[0], a.numpy(), None, a.tolist())
+        for mask in wrong:
+            what = f"{measure.__name__}: a={shown(mask)}"
+            yield bad(what, lambda mask=mask, measure=measure: measure(mask, b), "a ", " must ")
+    yield from over("top_overlap", "share", lambda s: stability.top_overlap(a, b, s), 0, 2, NAN, -1, "0.1", None)
+    yield from over("agreement", "share", lambda s: stability.agreement(a, b, s), 0, 2, NAN)
+    yield from over("agreement", "n", lambda n: stability.agreement(a, b, n=n), 0, 2.5)
+    yield from over("energy_distance", "n", lambda n: stability.energy_distance(a, b, n), 0, 2.5)
+    for call in (lambda t: stability.support_overlap(a, b, t), lambda t: stability.support_share(a, t),
+                 lambda t: stability.selection_frequency(MASKS.masks, t)):
+        yield from over("support", "threshold", call, NAN, "0.05", None, INF)
+    yield from over("support_share", "mask", stability.support_share, MASKS, a.numpy(), None, a * NAN)
+    yield from over("chance_overlap", "share_a", lambda s: stability.chance_overlap(s, 0.5), 2, -1, NAN, "0.1", None)
+    yield from over("chance_overlap", "share_b", lambda s: stability.chance_overlap(0.5, s), 2, NAN, None)
+    yield from over("energy_bands", "n", lambda n: stability.energy_bands(MASKS.masks, n), 0, 2.5, True)
+    yield from over("energy_bands", "masks", stability.energy_bands, MASKS, a, None, MASKS.masks[:0], MASKS.masks * NAN)
+    objective = torch.tensor([1.2, 1.3])
+    yield from over("nearly_as_good", "objective", stability.nearly_as_good, objective[:0], objective * NAN, [1.2],
+                    None)
+    yield from over("nearly_as_good", "factor", lambda f: stability.nearly_as_good(objective, f), NAN, 0.5, "1", None)
+    yield from over("selection_frequency", "masks", stability.selection_frequency, MASKS, None, MASKS.masks[:0])
+    yield from over("starts_row", "objective", lambda o: stability.starts_row(MASKS.masks, o), objective[:1],
+                    objective * NAN, None)
+    yield from over("starts_row", "masks", lambda m: stability.starts_row(m, objective), MASKS, None, MASKS.masks[:0])
+    yield from over("agreement_table", "groups", stability.agreement_table, {},
+                    {"natural": {"starts": MASKS.masks[:1]}}, None,
+                    {"natural": MASKS.masks}, {"natural": {"starts": MASKS}}, [MASKS.masks])
+
+
+# pictures
+
+def of_pictures(folder: Path) -> Iterator[Bad]:
+    plane = MASKS.masks[0, 0]
+    fig, axes = pictures.canvas(1, 1)
+    yield from over("canvas", "rows", lambda n: pictures.canvas(n, 1), 0, 2.5, None)
+    yield from over("canvas", "columns", lambda n: pictures.canvas(1, n), 0, 2.5)
+    wrong = (MASKS, MASKS.masks, None, plane * NAN, [[1, 2], [3]], "abc")
+    yield from over("show_plane", "plane", lambda p: pictures.show_plane(axes[0, 0], p), *wrong)
+    yield from over("show_image", "image", lambda x: pictures.show_image(axes[0, 0], x), MASKS, MASKS.masks, None,
+                    plane)
+    yield fine("show_plane of an array", lambda: pictures.show_plane(axes[0, 0], plane.numpy()))
+    yield from over("plot_masks", "masks", pictures.plot_masks, {}, MASKS, MASKS.masks, None, {"a": MASKS},
+                    {"a": MASKS.masks[0]}, {"a": plane, "b": SQUARE.masks[0, 0]}, {"a": plane * NAN}, {"a": None})
+    pair = {"a": plane, "b": plane}
+    yield from over("plot_masks", "limit", lambda v: pictures.plot_masks(pair, v), NAN, -1, "0.1", 0)
+    yield from over("plot_class_masks", "rows", pictures.plot_class_masks, {}, MASKS, None, {"a": plane},
+                    {"a": (plane, MASKS)})
+    x = IMAGES[:2].float()
+    for place, name in enumerate(("images", "by_complement", "by_mask")):
+        given = [x, x, x]
+        for value in (x[:1], x[:, 0], MASKS, None, x[:0]):
+            given[place] = value
+            yield bad(f"plot_filtered: {name}={shown(value)}",
+                      lambda given=tuple(given): pictures.plot_filtered(*given), name)
+    columns = dict(masks=MASKS.masks, x_masked=x, attacked_masked=x, complements=MASKS.masks, x_complement=x)
+    for name in columns:
+        yield from over("plot_mask_columns", name, lambda v, name=name: pictures.plot_mask_columns(
+            x, x, **columns | {name: v}), x[:1], MASKS, None)
+    layer = dict(x=plane, spectrum=plane, mask=plane, masked=plane, x_masked=plane, probabilities={"a": (0.5, 0.5)})
+    for name in list(layer)[:5]:
+        yield from over("plot_layer", name, lambda v, name=name: pictures.plot_layer(**layer | {name: v}), plane * NAN,
+                        MASKS.masks, None)
+    yield from over("plot_layer", "probabilities", lambda p: pictures.plot_layer(**layer | {"probabilities": p}), {},
+                    None,
+                    {"a": 0.5}, [0.5])
+    functions = dict(functions={"a": MASKS.masks[:, 0]}, values={"a": torch.ones(2)},
+                     profiles={"a": {"x": torch.ones(4)}},
+                     centers_cyc=torch.ones(4))
+    for name in functions:
+        yield from over("plot_functions", name, lambda v, name=name: pictures.plot_functions(**functions | {name: v}),
+                        {}, None)
+
+
+def of_tables(folder: Path) -> Iterator[Bad]:
+    planes = MASKS.masks
+    table = band_energies.band_table({"a": planes[0], "b": planes[1]}, "a", 8)
+    draw = lambda **change: curves.plot_band_energies(**dict(table=table, size=SIZE, reference="a") | change)
+    wrong = (None, pd.DataFrame(), pd.DataFrame({"x": [1]}), {"a": 1}, [1, 2])
+    yield from over("plot_band_energies", "table", lambda t: draw(table=t), *wrong)
+    yield from over("plot_band_energies", "reference", lambda r: draw(reference=r), "c", "b", None)
+    yield from over("plot_band_energies", "size", lambda s: draw(size=s), 8, (8.0, 8))
+    yield from over("plot_band_energies", "column", lambda c: draw(column=c), "differences", None, "mask")
+    for plot in (curves.plot_exceed, charts.plot_accuracies, charts.plot_shares, charts.plot_schedules,
+                 charts.plot_agreement):
+        yield from over(plot.__name__, "table", plot, *wrong)
+    yield from over("plot_bases", "table", lambda t: charts.plot_bases(t, {}), *wrong)
+    yield from over("plot_permutations", "controls", lambda t: charts.plot_permutations(t, {"a": 50.0}), *wrong)
+    controls = pd.DataFrame({"test_acc_pct": [20.0, 30.0]})
+    yield from over("plot_permutations", "acc_pct", lambda a: charts.plot_permutations(controls, a), None, 50.0,
+                    {"a": None},
+                    {"a": NAN})
+    shares = accuracy.share_table({"a": np.array([True, False])})
+    other = accuracy.share_table({"b": np.array([True, False])})
+    yield from over("plot_shares", "binary", lambda b: charts.plot_shares(shares, b), other, pd.DataFrame({"x": [1]}),
+                    [1])
+    yield from over("plot_spectra", "spectra", curves.plot_spectra, {}, None, {"a": None}, torch.ones(3),
+                    {"a": torch.ones(2, 2, 2)})
+    yield from over("plot_energy_spread", "tables", curves.plot_energy_spread, {}, None, {"starts": {}},
+                    {"starts": table},
+                    {"starts": {"natural": pd.DataFrame()}})
+    damping = dict(losses=(torch.ones(4), torch.ones(4)), k=torch.arange(4.0), curves={"measured": torch.ones(4)},
+                   profiles={"predicted": torch.ones(4)}, centers_cyc=torch.ones(4))
+    for name, values in {"losses": (None, torch.ones(3), (torch.ones(4),)), "curves": (None, {"a": torch.ones(5)}),
+                         "profiles": (None, {"a": torch.ones(5)}), "k": (None,)}.items():
+        yield from over("plot_damping", name, lambda v, name=name: curves.plot_damping(**damping | {name: v}), *values)
+    points, labels = np.zeros((4, 2)), np.arange(4) % 2
+    for panels in ({}, None, {"a": points}, {"a": (points, labels + 5, labels > 0)},
+                   {"a": (points, labels[:2], labels > 0)}):
+        yield bad(f"plot_embeddings: panels={shown(panels)}",
+                  lambda panels=panels: charts.plot_embeddings(panels, ["x", "y"]), "panels")
+
+
+# profiles, the store, studies and the command line
+
+def of_profiles(folder: Path) -> Iterator[Bad]:
+    load = profiles.load_profile
+    yield from over("load_profile", "profile", load, "quik", "Quick", "", None, 3, ["quick"])
+    for name, values in {
+        "train.epochs": (None, 0, 2.5, "ten", True, {"natural": 0}, {"natrual": 3}, {"natural": None}),
+        "train.attack.eps_255": (-1, NAN, "8/255", None), "train.width": (0, "half"), "train.precision": ("fp16",),
+        "mask.p": (0.5, None), "mask.weight": (-1, NAN, INF, "x", True, [0.1]), "mask.steps": (True, "3", 0),
+        "image.n": (0, 2.5, None), "image.shard_size": (0, None), "image.batch_size": (0, 1.5),
+        "data.name": ("fashion", None), "data.n_train": (0, 1.5, "all"), "data.size": (0, None), "need_mb": (-1, NAN),
+        "mask.seed": (-1, 2**63, "x"), "mask.schedule": ("slow",), "train.compile": (1,), "data.path": (3, None),
+    }.items():
+        yield from over("load_profile", name, lambda v, name=name: load("quick", {name: v}), *values)
+    for name in ("train.epoch", "epochs", "mask", "name", "train.attack.eps", "", 3):
+        yield bad(f"load_profile: unknown {name!r}", lambda name=name: load("quick", {name: 1}), "setting", repr(name))
+    yield from over("load_profile", "changes", lambda c: load("quick", c), ["seed=3"], "seed=3", 3)
+    yield fine("load_profile: whole numbers for others",
+               lambda: load("quick", {"mask.weight": 1, "train.epochs": np.int64(2)}))
+    load_data = lambda **given: profiles.load_data(profiles.DataSettings(**given))
+    for key, value in {"name": "fashion", "n_train": 0, "size": 0, "path": None, "n_vla": 3}.items():
+        yield bad(f"DataSettings: {key}={value!r}", lambda key=key, value=value: load_data(**{key: value}), key)
+    yield bad("load_data: a folder that is not named", lambda: load_data(name="folder"), "data.path")
+    yield bad("load_data: some of a folder", lambda: load_data(name="folder", path=str(folder), n_train=3),
+              "data.n_train")
+    yield bad("load_data: no such folder", lambda: load_data(name="folder", path="nowhere"), "path", "nowhere")
+    yield bad("load_data: imagenette5 that was not made", lambda: load_data(name="imagenette5"), "imagenette5")
+    yield bad("load_data: fewer images than classes", lambda: load_data(n_val=2), "n_val")
+    yield from over("load_data", "settings", profiles.load_data, None, "fashion5", {"name": "fashion5"})
+    for kind in (settings.MaskSettings, settings.ImageMaskSettings, settings.DatasetMaskSettings):
+        for key, value in {"weight": "x", "p": 0, "steps": 0, "epochs": 3, "seed": -1,
+                           "initial": torch.ones(2, 2)}.items():
+            yield bad(f"{kind.__name__}: {key}={shown(value)}",
+                      lambda kind=kind, key=key, value=value: kind(**{"weight": 0.1} | {key: value}), key)
+    yield bad("MaskSettings without a weight", settings.MaskSettings, "weight")
+
+
+def of_store(folder: Path) -> Iterator[Bad]:
+    a_file = folder / "a-file"
+    a_file.write_text("hello")
+    yield bad("check_folder: a file", lambda: store_page.check_folder(a_file), "folder", "a-file")
+    yield bad("check_folder: below a file", lambda: store_page.check_folder(a_file / "b"), "folder", "a-file")
+    yield bad("check_folder: too little room", lambda: store_page.check_folder(folder, 1e15), "folder", "MB")
+    yield from over("check_folder", "need_mb", lambda n: store_page.check_folder(folder, n), NAN, "20", None)
+    kept = store_page.Store(folder / "store")
+    for value in (NAN, torch.ones(2), {1, 2}, None):
+        given = value if value is None else {"x": value}
+        yield bad(f"Store.fetch: settings={shown(given)}", lambda given=given: kept.fetch("a", given, lambda part: {}),
+                  "settings")
+    yield from over("Store.fetch", "make", lambda m: kept.fetch("a", {"x": 1}, m), None, "make",
+                    lambda part: {"x": NAN},
+                    lambda part: {"x": torch.ones(2)})
+    yield from over("Store.fetch", "kind", lambda k: kept.fetch(k, {"x": 1}, lambda part: {}), None, 3)
+    yield bad("Store in a file", lambda: store_page.Store(a_file).fetch("a", {}, lambda part: {}), "folder")
+
+
+def of_studies(folder: Path) -> Iterator[Bad]:
+    make = lambda profile="smoke", **given: study.Study(profile, progress=False, **given)
+    yield from over("Study", "profile", make, "quik", None, 3)
+    yield from over("Study", "seed", lambda s: make(seed=s), -1, 2**63, 2**64, 1.5, True, "31", None)
+    yield from over("Study", "device", lambda d: make(device=d), "gpu", "cuda:99")
+    yield from over("Study", "settings", lambda s: make(settings=s), ["seed=3"], "train.width=1", 3)
+    yield from over("Study", "store", lambda s: make(store=s), "runs", 3)
+    yield bad("Study: unknown setting", lambda: make(settings={"train.epoch": 3}), "setting", "train.epoch")
+    yield bad("Study: a setting out of range", lambda: make(settings={"mask.p": 0.5}), "mask.p", "0.5")
+    yield fine("Study of numpy's seed", lambda: make(seed=np.int64(3)))
+    there = make()
+    for need in ("foo", "foo:natural", "network", "network:natrual", "selection:rotation", "", None, 3):
+        for name in ("entry", "key"):
+            yield bad(f"Study.{name}({need!r})", lambda name=name, need=need: getattr(there, name)(need), "need")
+        yield bad(f"needs_of({need!r})", lambda need=need: study.needs_of(need), "need")
+    for name in ("network", "network_record", "dataset_mask", "logits", "class_masks", "image_masks"):
+        for regime in ("natrual", None):
+            yield bad(f"Study.{name}({regime!r})", lambda name=name, regime=regime: getattr(there, name)(regime),
+                      "known")
+    yield bad("variant: unknown setting", lambda: there.variant({"train.epoch": 3}), "setting", "train.epoch")
+    yield from over("variant", "seed", lambda s: there.variant(seed=s), -1, 1.5)
+    yield bad("mask_settings of a network", lambda: there.mask_settings("network"), "kind")
+    tell = lambda item, out=str(folder / "out"): record.Record(item, there, out)
+    yield from over("Record", "item", tell, "fig_99", None, "")
+    yield bad("Record.compare: a value that is missing", lambda: tell("fig_01").compare({}), "values")
+    yield bad("load_expected: unknown item", lambda: record.load_expected("fig_99"), "fig_99")
+    yield from over("write_report", "study", lambda s: record.write_report(folder / "report", s), None, "quick")
+
+
+def of_reproduce(folder: Path) -> Iterator[Bad]:
+    usual, idle = dict(profile="smoke", echo=quiet), mock.patch.object(reproduce_page, "run_tasks", began)
+    call = lambda *given, **named: inside(idle, lambda: reproduce_page.reproduce(*given, **usual | named))
+    yield from over("reproduce", "item", lambda names: call(names), ["fig_99"], ["fig_3"], ["Figure 3"], [None])
+    yield from over("reproduce", "names", call, "fig_01", 3)
+    yield from over("reproduce", "profile", lambda p: call(["fig_01"], profile=p), "quik", None)
+    yield from over("reproduce", "jobs", lambda n: call(["fig_01"], jobs=n), 0, -1, 2.5, "2", True)
+    yield from over("reproduce", "workers", lambda n: call(["fig_01"], workers=n), 0, 2.5, "2")
+    yield from over("reproduce", "device", lambda d: call(["fig_01"], device=d), "gpu", "cuda:99", 3)
+    for change in ({"sede": 3}, {"seed": 1.5}, {"seed": True}, {"seed": -1}, {"clip": NAN}, {"step": 0.0},
+                   {"clip": "x"},
+                   {"train.epochs": None}, {"mask.p": 0.5}, {"profile": "paper"}, {"out": "x"}):
+        name = next(iter(change))
+        yield bad(f"reproduce: {change}", lambda change=change: call(["fig_01"], changes=change), name)
+    yield from over("reproduce", "changes", lambda c: call(["fig_01"], changes=c), ["seed=3"], "seed=3")
+    yield bad("reproduce: jobs and workers", lambda: call(["fig_01"], jobs=1, workers=1), "jobs", "workers")
+    yield from over("connect", "workers", lambda n: inside(cluster.connect(workers=n)), 0, -1, 2.5, "2", True)
+    for address in ("nonsense", "tcp://127.0.0.1:1", "", 3):
+        reach = lambda address=address: inside(cluster.connect(address, timeout_s=0.2))
+        yield bad(f"connect: address={address!r}", reach, "address")
+    yield from over("connect", "timeout_s", lambda t: inside(cluster.connect("tcp://127.0.0.1:1", timeout_s=t)), -1,
+                    NAN, "5", None)
+    yield from over("check_workers", "client", cluster.check_workers, "tcp://127.0.0.1:1", None)
+
+
+def began(*given, **named):
+    "In place of running anything."
+    raise RuntimeError("it began to run")
+
+
+def quiet(line: str) -> None:
+    "In place of printing."
+
+
+def of_command_line(folder: Path) -> Iterator[Bad]:
+    rows = {
+        "fig_99": ("item", "fig_99"), "fig_01 --profile quik": ("profile", "quik"), "fig_01 --profile": ("--profile",),
+        "fig_01 --set seed": ("--set", "seed"), "fig_01 --set =3": ("--set", "=3"), "fig_01 --set": ("--set",),
+        "fig_01 --set sede=3": ("sede",), "fig_01 --set seed=three": ("seed", "three"), "fig_01 --set seed=": ("seed",),
+        "fig_01 --set seed=-1": ("seed", "-1"), "fig_01 --set seed=1.5": ("seed", "1.5"),
+        "fig_01 --set seed=18446744073709551616": ("seed",), "fig_01 --set clip=NaN": ("clip",),
+        "fig_01 --set clip=1e999": ("clip",), "fig_01 --set train.epochs=null": ("train.epochs",),
+        "fig_01 --set train.epochs=[1]": ("train.epochs",), "fig_01 --set train.epoch=3": ("train.epoch",),
+        "fig_01 --set train.attack=3": ("train.attack",), "fig_01 --set mask.weight=-1": ("mask.weight",),
+        "fig_01 --set image.n=0": ("image.n",), "fig_01 --set data.name=imagenet": ("data.name", "imagenet"),
+        "fig_03 --set data.n_val=2": ("n_val",), "fig_01 --set out=here": ("out",),
+        "fig_01 --jobs 0": ("jobs", "0"), "fig_01 --jobs -2": ("jobs",), "fig_01 --jobs two": ("jobs", "two"),
+        "fig_01 --jobs 1.5": ("jobs",), "fig_01 --workers 0": ("workers",),
+        "fig_01 --jobs 2 --workers 2": ("jobs", "workers"),
+        "fig_01 --device gpu": ("device", "gpu"), "fig_01 --device cuda:99": ("device", "cuda:99"),
+        "fig_01 --frobnicate": ("--frobnicate",), "fig_01 --profil smoke": ("--profil",),
+        "fig_03 --profile paper": ("imagenette5",), "fig_01 fig_1": ("item", "fig_1"),
+    }
+    for words, names in rows.items():
+        given = words.split()
+        yield bad(f"reproduce {words}", lambda given=given: command("reproduce", *given), *names)
+    yield bad("reproduc", lambda: command("reproduc"), "reproduc")
+    yield bad("report --profile quik", lambda: command("report", "--profile", "quik"), "profile", "quik")
+    yield bad("data imagenet", lambda: command("data", "imagenet", str(folder)), "data", "imagenet")
+    yield bad("data without a path", lambda: command("data", "imagenette5"), "PATH")
+    yield bad("data of a folder that is not there", lambda: command("data", "imagenette5", "nowhere"), "path",
+              "nowhere")
+    yield bad("data of another folder", lambda: command("data", "imagenette5", str(folder)), "path")
+    place = "imagenette5", str(folder)
+    yield bad("data --size 0", lambda: command("data", *place, "--size", "0"), "size", "0")
+    yield bad("data --size large", lambda: command("data", *place, "--size", "large"), "size", "large")
+    yield bad("data --download 64px", lambda: command("data", *place, "--download", "64px"), "download", "64px")
+
+
+def command(*words: str) -> None:
+    "What `fourier-mask` says before it ends with 2, as an error."
+    err, arguments = io.StringIO(), mock.patch.object(sys, "argv", ["fourier-mask", *words])
+    idle = mock.patch.object(reproduce_page, "run_tasks", began)
+    with arguments, idle, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err):
+        try: cli.main()
+        except SystemExit as stop:
+            if stop.code == 2: raise ValueError(err.getvalue().strip()) from None
+            if stop.code: raise RuntimeError(f"exit status {stop.code}: {err.getvalue()}") from None
+
+
+GROUPS: tuple[Callable[[Path], Iterator[Bad]], ...] = (
+    of_spectrum, of_bases, of_forms, of_parts, of_mask, of_device, of_models, of_goals,
+    of_image_masks, of_dataset_masks, of_path, of_folders_of_masks, of_mask_sets, of_minimal, of_learned_basis,
+    of_data, of_imagenette, of_crops, of_train,
+    of_energies, of_accuracy, of_translations, of_separability, of_stability, of_pictures, of_tables,
+    of_profiles, of_store, of_studies, of_reproduce, of_command_line,
+)
+
+
+def tried(groups=GROUPS) -> Iterator[Outcome]:
+    "What comes of every row, in a store and a folder of its own."
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        places = dict(FOURIER_MASK_RUNS=str(root / "runs"), FOURIER_MASK_FIGURES=str(root / "figures"),
+                      FOURIER_MASK_DEVICE="cpu")
+        for group in groups:
+            folder = root / group.__name__
+            folder.mkdir()
+            with mock.patch.dict(os.environ, places), quietly(): rows = list(group(folder))
+            for row in rows:
+                with mock.patch.dict(os.environ, places), quietly():
+                    outcome = outcome_of(row.fault, row.call, *row.names, legitimate=row.legitimate)
+                yield outcome
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    "Without warnings, which are not what is asked here."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+if __name__ == "__main__": print(summary(tried()))
