@@ -146,10 +146,13 @@ def by_class(counts: dict[str, int]) -> str:
 def main() -> None:
     "Entry point of `fourier-mask`. Source: ours."
     for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, stop)
-    try: app(standalone_mode=True)
-    except (ValueError, OSError) as error:
-        print(f"fourier-mask: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+    try: code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)  # of typer's own refusals
+        if usage is None and not isinstance(error, (ValueError, OSError)): raise
+        print(f"fourier-mask: {' '.join((usage() if usage else str(error)).split())}", file=sys.stderr)
+        code = 2
+    sys.exit(code or 0)
 
 
 def stop(

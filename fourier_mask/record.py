@@ -26,6 +26,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from .device import threads
 from .files import write_json, write_whole
 from .profiles import refuse
+from .spectrum import brief
 from .store import Damaged, check_folder, project_root, read_sealed, sha256_of, versions, wait_for
 from .study import ALL, Study
 
@@ -119,6 +120,8 @@ class Expected(BaseModel):
 def load_expected(item: str) -> dict[str, Expected]:
     "Read paper/expected/<item>.json. Source: ours."
     path = project_root() / "paper" / "expected" / f"{item}.json"
+    known = sorted(each.stem for each in path.parent.glob("*.json"))
+    if item not in known: raise refuse("item", item, known)
     return {value["name"]: Expected(**value) for value in json.loads(path.read_text(encoding="utf-8"))}
 
 # %% ../nbs/41_record.ipynb #code-verdict
@@ -373,6 +376,7 @@ def write_report(
     "Lay out all items of a folder on one page. Source: ours."
     import jinja2
 
+    if not isinstance(study, Study): raise TypeError(f"study must be a Study; got {brief(study)}.")
     check_folder(folder)
     manifest, (metrics, wrong) = load_manifest(), read_items(folder)
     failed = wrong | (failed or {})

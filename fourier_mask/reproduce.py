@@ -6,7 +6,7 @@
 __all__ = ['PASSES', 'AUTHORS_PASSES', 'notebook_parameters', 'choose', 'check_parameter', 'is_a', 'check_changes',
            'check_injected', 'item_key', 'unchanged', 'make_need', 'run_notebook', 'failed_copy', 'move_in', 'execute',
            'plan', 'chosen_items', 'item_task', 'needed', 'cost', 'reproduce', 'line_of', 'counted', 'check_jobs',
-           'check_open_files']
+           'check_open_files', 'check_given']
 
 # %% ../nbs/43_reproduce.ipynb #code-import-ast-import-hashlib-import
 import ast
@@ -27,7 +27,7 @@ from .files import remove, settle, settle_all, sweep, write_json
 from .profiles import refuse, setting_names
 from .record import RUN_AND_METRICS, Item, altered, load_manifest, lock_of, write_report
 from .runner import Task, run_tasks
-from .spectrum import whole_number
+from .spectrum import brief, whole_number
 from .store import Damaged, check_folder, digest, project_root, read_sealed, sealed, sha256_of, wait_for
 from .study import ALL, Study, name_of_changes, needs_of
 
@@ -319,6 +319,7 @@ def reproduce(
     "Run items of the paper and write the report. Source: ours."
     check_jobs(jobs)
     check_open_files()
+    check_given(names, changes)
     if sum(given is not None for given in (jobs, dask, workers)) > 1:
         raise ValueError("jobs, dask and workers exclude each other: give one of them.")
     tasks, folder, study = plan(names or [], profile, changes or {}, force, "cpu" if dask else device)
@@ -359,7 +360,7 @@ def counted(tasks: dict[str, Task]) -> str:
     ends = [state for state in ("done", "unchanged", "failed", "left out") if state in states]
     return ", ".join(f"{states.count(state)} {state}" for state in ends)
 
-
+# %% ../nbs/43_reproduce.ipynb #code-checks
 def check_jobs(
     jobs: int | None,  # worker processes; None for one a core, up to five
 ) -> None:
@@ -377,3 +378,14 @@ def check_open_files(
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if most < least:
         raise OSError(f"a process may open {most} files here, and a run wants {least}. Raise it: ulimit -n 1024")
+
+
+def check_given(
+    names: list[str] | None,  # these as for `reproduce`
+    changes: dict | None,
+) -> None:
+    "Refuse what is no list of names, and changes without names. Source: ours."
+    if names is not None and not isinstance(names, (list, tuple)):
+        raise TypeError(f"names must be a list of items, for example ['fig_03']; got {brief(names)}.")
+    if changes is not None and not isinstance(changes, dict):
+        raise TypeError(f"changes must be a dict, for example {{'seed': 3}}; got {brief(changes)}.")

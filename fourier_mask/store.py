@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RECORD', 'project_root', 'runs_folder', 'figures_folder', 'check_folder', 'digest', 'sha256_of', 'checksums',
-           'versions', 'Damaged', 'sealed', 'read_sealed', 'Entry', 'Store', 'Altered', 'read_entry', 'whole_entry',
-           'make_entry', 'wait_for', 'examine', 'whole_entries', 'put_damaged_aside']
+           'versions', 'Damaged', 'sealed', 'read_sealed', 'Entry', 'Store', 'check_asked', 'check_json', 'Altered',
+           'read_entry', 'whole_entry', 'make_entry', 'wait_for', 'examine', 'whole_entries', 'put_damaged_aside']
 
 # %% ../nbs/28_store.ipynb #code-import-hashlib-import-json-import
 import hashlib
@@ -25,6 +25,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .files import put_aside, remove, settle, settle_all, write_json
+from .spectrum import brief, is_real
 
 # %% ../nbs/28_store.ipynb #code-project-root
 def project_root() -> Path:  # absolute
@@ -50,6 +51,8 @@ def check_folder(
     need_mb: float = 0,  # free space wanted, megabytes
 ) -> Path:  # absolute
     "Refuse a folder that cannot be written or has too little room. Source: ours."
+    if not is_real(need_mb) or not need_mb >= 0:
+        raise ValueError(f"need_mb must be a number of megabytes, at least 0; got {need_mb!r}.")
     folder, remedy = Path(folder).absolute(), "another with FOURIER_MASK_RUNS or FOURIER_MASK_FIGURES."
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -150,6 +153,7 @@ class Store:
         resume: bool = False,  # give `make` the folder as a run that was cut short left it, not an empty one
     ) -> Entry:
         "Read a result, or make it if it is not there, not whole or not what was asked for."
+        check_asked(kind, settings, make)
         path = self.path(kind, settings)
         with suppress(Damaged, FileNotFoundError): return read_entry(path, made_from())
         check_folder(path.parent)
@@ -169,6 +173,29 @@ class Store:
 
     def entries(self) -> Iterator[Entry]: return whole_entries(self)
     def mend(self) -> Iterator[tuple[Damaged, Path]]: return put_damaged_aside(self)
+
+# %% ../nbs/28_store.ipynb #code-check-asked
+def check_asked(
+    kind: str,  # these as for `Store.fetch`
+    settings: dict,
+    make: Callable[[Path], dict],
+) -> None:
+    "Refuse what is no name of a kind, no settings that can be written, or no maker. Source: ours."
+    if not isinstance(kind, str) or not re.fullmatch(r"\w+", kind):
+        raise ValueError(f"kind must be a name of letters, digits and _; got {kind!r}.")
+    if not isinstance(settings, dict): raise TypeError(f"settings must be a dict; got {brief(settings)}.")
+    if not callable(make): raise TypeError(f"make must be a function of a folder; got {brief(make)}.")
+    check_json("settings", settings)
+
+
+def check_json(
+    name: str,  # of the argument
+    value,  # to be written
+) -> None:
+    "Refuse what JSON cannot hold. Source: ours."
+    try: digest(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must hold values of JSON; {error}. Give numbers, texts, lists and dicts.") from None
 
 # %% ../nbs/28_store.ipynb #code-damaged
 class Altered(Damaged):
@@ -228,6 +255,7 @@ def make_entry(
     part.mkdir(exist_ok=True)
     try:
         about |= dict(result=make(part), made_from=made_from(), seconds=round(time.monotonic() - began, 3))
+        check_json("what make returns", about["result"])
         write_json(part / RECORD, sealed(about | dict(versions=versions(), files=checksums(part))))
         settle_all(part)
         part.rename(path)

@@ -1109,7 +1109,7 @@ def of_command_line(folder: Path) -> Iterator[Bad]:
         "fig_01 --set train.attack=3": ("train.attack",), "fig_01 --set mask.weight=-1": ("mask.weight",),
         "fig_01 --set image.n=0": ("image.n",), "fig_01 --set data.name=imagenet": ("data.name", "imagenet"),
         "fig_03 --set data.n_val=2": ("n_val",), "fig_01 --set out=here": ("out",),
-        "fig_01 --jobs 0": ("jobs", "0"), "fig_01 --jobs -2": ("jobs",), "fig_01 --jobs two": ("jobs", "two"),
+        "fig_01 --jobs 0": ("jobs", "0"), "fig_01 --jobs -2": ("jobs",), "fig_01 --jobs two": ("jobs",),
         "fig_01 --jobs 1.5": ("jobs",), "fig_01 --workers 0": ("workers",),
         "fig_01 --jobs 2 --workers 2": ("jobs", "workers"),
         "fig_01 --device gpu": ("device", "gpu"), "fig_01 --device cuda:99": ("device", "cuda:99"),
@@ -1122,13 +1122,13 @@ def of_command_line(folder: Path) -> Iterator[Bad]:
     yield bad("reproduc", lambda: command("reproduc"), "reproduc")
     yield bad("report --profile quik", lambda: command("report", "--profile", "quik"), "profile", "quik")
     yield bad("data imagenet", lambda: command("data", "imagenet", str(folder)), "data", "imagenet")
-    yield bad("data without a path", lambda: command("data", "imagenette5"), "PATH")
+    yield bad("data without a path", lambda: command("data", "imagenette5"), "path")
     yield bad("data of a folder that is not there", lambda: command("data", "imagenette5", "nowhere"), "path",
               "nowhere")
     yield bad("data of another folder", lambda: command("data", "imagenette5", str(folder)), "path")
     place = "imagenette5", str(folder)
     yield bad("data --size 0", lambda: command("data", *place, "--size", "0"), "size", "0")
-    yield bad("data --size large", lambda: command("data", *place, "--size", "large"), "size", "large")
+    yield bad("data --size large", lambda: command("data", *place, "--size", "large"), "size")
     yield bad("data --download 64px", lambda: command("data", *place, "--download", "64px"), "download", "64px")
 
 
