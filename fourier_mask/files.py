@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['NOT_KNOWN', 'DAMAGE', 'settle', 'settle_all', 'settle_up', 'write_whole', 'remove', 'left_beside', 'sweep',
-           'put_aside', 'shortage', 'write_json']
+           'put_aside', 'shortage', 'write_json', 'Damaged', 'digest', 'sha256_of', 'sealed', 'read_sealed']
 
 # %% ../nbs/12_files.ipynb #code-imports
 import errno
+import hashlib
 import json
 import os
 import re
@@ -143,3 +144,42 @@ def write_json(
     "Write JSON, whole or not at all. Source: ours."
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+# %% ../nbs/12_files.ipynb #code-sealed
+class Damaged(ValueError):
+    "What is kept cannot be given back, and why. Source: ours."
+
+
+def digest(
+    value,  # anything JSON can hold
+) -> str:  # 64 hexadecimal digits
+    "SHA-256 of a value's JSON with sorted keys. Source: ours."
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def sha256_of(
+    path: Path,  # of a file
+) -> str:  # 64 hexadecimal digits
+    "SHA-256 of a file, read piece by piece. Source: ours."
+    with open(path, "rb") as file: return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sealed(
+    record: dict,  # JSON values
+) -> dict:  # with the checksum of all that it says
+    "A record as it is written. Source: ours."
+    return record | dict(checksum=digest(record))
+
+
+def read_sealed(
+    file: Path,  # that holds what `sealed` gave
+) -> dict:  # as it was before
+    "A record as it was written. Source: ours."
+    if not file.is_file(): raise Damaged(f"{file} is missing.")
+    try:
+        record = json.loads(file.read_bytes())
+        whole = record.pop("checksum") == digest(record)
+    except KeyError: raise Damaged(f"{file} has no checksum, as other versions wrote it.") from None
+    except (ValueError, TypeError, AttributeError, RecursionError): whole = False
+    if not whole: raise Damaged(f"{file} was cut short or altered since it was written.")
+    return record

@@ -27,7 +27,7 @@ from torch.utils.data import Dataset
 from .basis import Basis
 from .cluster import check_workers, hand_over, sent, spread
 from .device import on_threads
-from .files import put_aside, sweep, write_whole
+from .files import Damaged, put_aside, sweep, write_whole
 from .form import Form
 from .goal import Goal, Loss
 from .learner import MaskBar, learn_part, mask_bar, parts_of, tell_counts
@@ -36,8 +36,8 @@ from .mask_set import MaskSet, differences, held_of, same_answers
 from .part import Part
 from .settings import ImageMaskSettings, check_batch_size, checked
 from fourier_mask.shards import (
-    Damaged, check_mark, create_mask_folder, open_masks, piece, plan_of, read_shard, read_shards, readable,
-    rows_of_shard, shard_size_of, write_shard,
+    check_mark, create_mask_folder, open_masks, piece, plan_of, read_shard, read_shards, readable, rows_of_shard,
+    shard_size_of, write_shard,
 )
 from .spectrum import whole_number
 from .store import check_folder, wait_for

@@ -24,10 +24,10 @@ from matplotlib.figure import Figure
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from .device import threads
-from .files import write_json, write_whole
+from .files import Damaged, read_sealed, sha256_of, write_json, write_whole
 from .profiles import refuse
 from .spectrum import brief
-from .store import Damaged, check_folder, project_root, read_sealed, sha256_of, versions, wait_for
+from .store import check_folder, project_root, versions, wait_for
 from .study import ALL, Study
 
 # %% ../nbs/41_record.ipynb #code-names

@@ -23,12 +23,14 @@ import nbformat
 
 from .cluster import client_here, connect
 from .device import on_device
-from .files import remove, settle, settle_all, sweep, write_json
+from fourier_mask.files import (
+    Damaged, digest, read_sealed, remove, sealed, settle, settle_all, sha256_of, sweep, write_json,
+)
 from .profiles import refuse, setting_names
 from .record import RUN_AND_METRICS, Item, altered, load_manifest, lock_of, write_report
 from .runner import Task, run_tasks
 from .spectrum import brief, whole_number
-from .store import Damaged, check_folder, digest, project_root, read_sealed, sealed, sha256_of, wait_for
+from .store import check_folder, project_root, wait_for
 from .study import ALL, Study, name_of_changes, needs_of
 
 # %% ../nbs/43_reproduce.ipynb #code-notebook-parameters

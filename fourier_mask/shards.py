@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'AXES', 'COORDINATES', 'EMPTY', 'SHARED', 'WANTING', 'dimensions_of', 'arrays_of', 'shared_arrays',
-           'dataset_of', 'attributes_of', 'Stored', 'plan_of', 'create_mask_folder', 'create_array', 'Damaged',
-           'readable', 'mark_of', 'check_mark', 'open_masks', 'check_arrays', 'shard_size_of', 'sums_of', 'piece',
-           'checksum', 'common_of', 'write_shard', 'rows_of_shard', 'read_shard', 'decoded', 'read_shards',
-           'save_mask_set', 'check_free', 'load_mask_set', 'sum_of_sums', 'shared_of', 'mask_set_to_xarray']
+           'dataset_of', 'attributes_of', 'Stored', 'plan_of', 'create_mask_folder', 'create_array', 'readable',
+           'mark_of', 'check_mark', 'open_masks', 'check_arrays', 'shard_size_of', 'sums_of', 'piece', 'checksum',
+           'common_of', 'write_shard', 'rows_of_shard', 'read_shard', 'decoded', 'read_shards', 'save_mask_set',
+           'check_free', 'load_mask_set', 'sum_of_sums', 'shared_of', 'mask_set_to_xarray']
 
 # %% ../nbs/14_shards.ipynb #code-imports
 import hashlib
@@ -24,12 +24,12 @@ import xarray as xr
 import zarr
 from torch import Tensor
 
-from .files import settle_up, shortage, write_whole
+from .files import Damaged, settle_up, shortage, write_whole
 from .mask_set import PER_MASK, MaskSet, name_of, plain
 from .part import KINDS
 
 # %% ../nbs/14_shards.ipynb #code-xarray
-FORMAT = "fourier_mask.MaskSet/3"
+FORMAT = "fourier_mask.MaskSet/4"
 AXES = {1: ("k",), 2: ("v", "u"), 3: ("w", "v", "u")}  # names of the axes of a plane, by their number
 COORDINATES = {"labels": "label", "predictions": "prediction", "index": "index"}  # name in a set, and in xarray
 
@@ -138,10 +138,6 @@ def create_array(
                               dimension_names=array.dimensions)
 
 # %% ../nbs/14_shards.ipynb #code-readable
-class Damaged(ValueError):
-    "A folder of masks cannot be read, and its files are to blame. Source: ours."
-
-
 @contextmanager
 def readable(
     path: str | Path,  # folder of masks

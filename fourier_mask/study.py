@@ -23,6 +23,7 @@ from jaxtyping import Float, Int
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from .files import digest
 from .cluster import where_workers_compute
 from .data import Data, front_of_each
 from .dataset_mask import learn_class_masks, learn_dataset_mask
@@ -35,7 +36,7 @@ from .profiles import load_data, load_profile, refuse
 from .settings import DatasetMaskSettings, ImageMaskSettings, MaskSettings
 from .shards import FORMAT
 from .spectrum import brief, whole_number
-from .store import Entry, Store, digest, figures_folder
+from .store import Entry, Store, figures_folder
 from .train import REGIMES, Regime, attacked, new_network, predict, train_network
 from .workers import Asked
 

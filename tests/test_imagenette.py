@@ -18,6 +18,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from fourier_mask.crops import crop_boxes, cropped, random_resized_crop
 from fourier_mask.data import Data, Images, fashion5
+from fourier_mask.files import sealed
 from fourier_mask.imagenette import CLASSES, COUNTS, FOLDERS, imagenette5, prepare_imagenette5, read_record
 from fourier_mask.mask import FourierMask
 from fourier_mask.models import ARCHITECTURES
@@ -245,13 +246,27 @@ def test_an_altered_cache_is_refused(source, cache):
     assert path.read_bytes() == whole
     path.unlink()
     with pytest.raises(ValueError, match="got 0"): imagenette5(cache, 32)
+    prepare_imagenette5(source, cache, size=32, overwrite=True, progress=False)
+    record = read_record(cache)
     for change, message in (
-        (json.dumps(record | dict(version=2)), "format imagenette5, version 1; got imagenette5, version 2"),
-        ("[]", "got None"),
-        ('{"format"', "cut short or altered"),
+        (sealed(record | dict(version=3)), "format imagenette5, version 2; got imagenette5, version 3"),
+        (record | dict(version=1), "has no checksum, as other versions wrote it. Make it again with"),
+        (sealed(record) | dict(files={}), "cut short or altered"),
+        ([], "cut short or altered"),
     ):
-        (cache / "record.json").write_text(change)
+        (cache / "record.json").write_text(json.dumps(change))
         with pytest.raises(ValueError, match=message): imagenette5(cache, 32)
+        with pytest.raises(ValueError, match=message):
+            prepare_imagenette5(source, cache, size=32, progress=False)
+        prepare_imagenette5(source, cache, size=32, overwrite=True, progress=False)  # the remedy that the error names
+        assert read_record(cache, check=True) == record
+    (cache / "record.json").unlink()
+    with pytest.raises(ValueError, match="record.json is missing. Make it again with"): imagenette5(cache, 32)
+    prepare_imagenette5(source, cache, size=32, overwrite=True, progress=False)
+    (cache / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="holds something else"):
+        prepare_imagenette5(source, cache, size=32, overwrite=True, progress=False)
+    assert (cache / "mine.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("download", FOLDERS)

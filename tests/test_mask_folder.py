@@ -134,7 +134,7 @@ def test_anyone_can_read_a_folder_with_xarray_alone(tmp_path):
     with xr.open_zarr(masks.save(tmp_path / "masks.zarr"), consolidated=False) as dataset:
         assert np.array_equal(dataset["mask"], masks.masks)
         assert {"label", "prediction", "index", "u", "v"} <= set(dataset.coords)
-        assert dataset.attrs["format"] == FORMAT == "fourier_mask.MaskSet/3"
+        assert dataset.attrs["format"] == FORMAT == "fourier_mask.MaskSet/4"
         assert json.loads(dataset.attrs["settings"]) == masks.settings and "NaN" not in dataset.attrs["settings"]
 
 
