@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RECORD', 'project_root', 'runs_folder', 'figures_folder', 'check_folder', 'checksums', 'versions', 'Entry', 'Store',
-           'check_asked', 'check_json', 'Altered', 'read_entry', 'whole_entry', 'make_entry', 'wait_for', 'examine',
-           'whole_entries', 'put_damaged_aside']
+           'check_asked', 'check_json', 'Altered', 'read_entry', 'whole_entry', 'make_entry', 'free_name', 'wait_for',
+           'examine', 'whole_entries', 'put_damaged_aside']
 
 # %% ../nbs/28_store.ipynb #code-import-hashlib-import-json-import
 import os
@@ -217,6 +217,7 @@ def make_entry(
     try:
         about |= dict(result=make(part), made_from=made_from(), seconds=round(time.monotonic() - began, 3))
         check_json("what make returns", about["result"])
+        for aside in part.glob("*.damaged-*"): aside.rename(free_name(path.with_name(f"{path.name}.{aside.name}")))
         write_json(part / RECORD, sealed(about | dict(versions=versions(), files=checksums(part))))
         settle_all(part)
         part.rename(path)
@@ -224,6 +225,15 @@ def make_entry(
     except BaseException:
         if not resume: remove(part)
         raise
+
+
+def free_name(
+    path: Path,  # that may be taken
+) -> Path:
+    "The first of path, path-2, path-3 … that is free. Source: ours."
+    number, free = 2, path
+    while os.path.lexists(free): free, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return free
 
 # %% ../nbs/28_store.ipynb #code-wait-for
 def wait_for(

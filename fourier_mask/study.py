@@ -12,7 +12,6 @@ __all__ = ['RECIPE', 'KINDS', 'ALL', 'MAKERS', 'needs_of', 'key_of', 'Experiment
 import json
 import re
 import resource
-import shutil
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +22,7 @@ from jaxtyping import Float, Int
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .files import digest
+from .files import digest, remove
 from .cluster import where_workers_compute
 from .data import Data, front_of_each
 from .dataset_mask import learn_class_masks, learn_dataset_mask
@@ -337,7 +336,7 @@ def make_image_masks(
     try: learn()
     except MadeOtherwise as error:  # left by a run whose network or images had other last bits
         warnings.warn(f"{error} Beginning again.", stacklevel=2)
-        shutil.rmtree(path)
+        remove(path)
         learn()
     masks = MaskSet.load(path)
     means = dict(sparsity=masks.sparsity.mean(), steps=masks.steps.float().mean(), kept=masks.prediction_kept.mean())

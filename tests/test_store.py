@@ -319,6 +319,17 @@ def test_masks_of_single_images_go_on_where_a_run_was_cut_short(tmp_path, monkey
     assert left == {entries[0].name, f"{entries[0].name}.lock"}
 
 
+def test_a_folder_that_says_nothing_of_itself_costs_no_shard_and_is_no_part_of_the_result(tmp_path, monkeypatch):
+    calm = given(tmp_path / "calm").entry("image_masks:natural")
+    path = given(tmp_path / "cut").entry("image_masks:natural").path
+    (path / "masks.zarr" / "zarr.json").write_text("?")
+    monkeypatch.setattr(mask_folder, "learn_shard", lambda *given: pytest.fail("learned again"))
+    with pytest.warns(UserWarning, match="zarr.json was cut short or altered|It is kept as"):
+        entry = given(tmp_path / "cut").entry("image_masks:natural")
+    assert entry.record["files"] == calm.record["files"]
+    assert path.with_name(f"{path.name}.masks.zarr.damaged-1").is_dir()
+
+
 def test_only_masks_made_otherwise_are_begun_again(tmp_path, monkeypatch):
     "A mistake on the way costs no shard; those of another network are of no use."
     for more in (1, 1, 0):  # from the second time on there are shards of an earlier run
