@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['Images', 'as_float', 'Data', 'check_part', 'check_kinds', 'check_pixels', 'check_canvas', 'check_extent', 'fashion5',
-           'front_of_each', 'image_folder', 'read_folder', 'place_of', 'planted', 'check_waves']
+           'front_of_each', 'image_folder', 'read_folder', 'planted', 'check_waves']
 
 # %% ../nbs/24_data.ipynb #code-import-hashlib-import-math-from
 import hashlib
 import math
-import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from .files import place_of
 from .settings import check_labels
 from .spectrum import brief, check_seed, check_size, is_real, is_whole, whole_number
 
@@ -236,15 +236,6 @@ def read_folder(
     "Read all images of a folder into memory. Source: ours."
     images = torch.stack([torch.as_tensor(image) for image, _ in folder])
     return Images(images.clamp(0, 1), torch.tensor(folder.targets))
-
-
-def place_of(
-    path: str | Path,  # what the caller passed
-    name: str,  # of the argument
-) -> Path:
-    "Refuse what names no file or folder. Source: ours."
-    if isinstance(path, str | os.PathLike) and path != "": return Path(path)
-    raise TypeError(f"{name} must name a folder; got {brief(path)}.")
 
 # %% ../nbs/24_data.ipynb #code-planted
 def planted(

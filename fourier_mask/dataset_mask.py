@@ -24,7 +24,7 @@ from .basis import Basis
 from .descent import FAST_DATASET, Newton, Problem, State, descend
 from .device import computing, free_memory
 from .form import Form
-from .goal import MISFITS, Goal, Keep, Loss, cross_entropy
+from .goal import Goal, Keep, Loss, cross_entropy
 from fourier_mask.learner import (
     Parts, best_first, finished, pace_of, parts_of, problem_of, repeated, starts_of, tell_unsettled,
 )
@@ -32,7 +32,8 @@ from .mask_set import MaskSet, held_of
 from .part import Part
 from .prepare import Source, prepared
 from fourier_mask.settings import (
-    DatasetMaskSettings, check_batch_size, check_images, check_labels, check_targets, checked, refuse_name,
+    DatasetMaskSettings, check_batch_size, check_images, check_labels, check_pair, check_targets, checked, pairs_wanted,
+    refuse_name,
 )
 
 # %% ../nbs/20_dataset_mask.ipynb #code-read
@@ -69,21 +70,13 @@ def pairs_of(
     loader: DataLoader,
     kind: str,  # of what the caller gave, for the message
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    "Batches of images and labels, or one line, with the first error behind it, that says why not. Source: ours."
+    "Batches of images and labels, or one line that says why not. Source: ours."
     batches, end = iter(loader), object()
     while True:
-        try:
-            batch = next(batches, end)
-            if batch is end: return
-            pair = isinstance(batch, (tuple, list)) and len(batch) == 2
-            if pair: batch = batch[0], torch.as_tensor(batch[1])
-        except MISFITS as error:
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise ValueError("images must yield pairs (image, label), tensors of one size and numbers; this "
-                             f"{kind} fails ({said}). Take one of them yourself first.") from error
-        if not pair:
-            raise ValueError(f"images must yield pairs (image, label); this {kind} yields {type(batch).__name__}"
-                             + f" of {len(batch)}" * isinstance(batch, (tuple, list)) + ". Give each image its label.")
+        with pairs_wanted(kind): batch = next(batches, end)
+        if batch is end: return
+        check_pair(batch, kind)
+        with pairs_wanted(kind): batch = batch[0], torch.as_tensor(batch[1])
         yield batch
 
 # %% ../nbs/20_dataset_mask.ipynb #code-sample

@@ -25,8 +25,8 @@ from PIL import Image, features
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .data import Data, Images, as_float, front_of_each, place_of
-from .files import Damaged, read_sealed, sealed, sha256_of, sweep, write_json, write_whole
+from .data import Data, Images, as_float, front_of_each
+from .files import Damaged, place_of, read_sealed, sealed, sha256_of, sweep, write_json, write_whole
 from .spectrum import brief, is_whole, whole_number
 
 # %% ../nbs/25_imagenette.ipynb #code-constants
@@ -143,7 +143,7 @@ def read_record(
     check: bool = False,  # compare checksums too
 ) -> dict:  # what is in record.json
     "What a cache says of itself, compared with its files. Source: ours."
-    folder = Path(folder)
+    folder = place_of(folder, "folder")
     if not (folder / RECORD).is_file() and not any((folder / name).exists() for name in ARRAYS):
         raise FileNotFoundError(f"folder {folder} holds no imagenette5. "
                                 "Make it with: fourier-mask data imagenette5 PATH")

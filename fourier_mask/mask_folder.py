@@ -27,7 +27,7 @@ from torch.utils.data import Dataset
 from .basis import Basis
 from .cluster import check_workers, hand_over, sent, spread
 from .device import on_threads
-from .files import Damaged, put_aside, sweep, write_whole
+from .files import Damaged, place_of, put_aside, sweep, write_whole
 from .form import Form
 from .goal import Goal, Loss
 from .learner import MaskBar, learn_part, mask_bar, parts_of, tell_counts
@@ -82,7 +82,7 @@ def store_image_masks(
     **settings,  # of `learn_image_masks`: p, schedule, steps, tolerance, channels, initial, seed, precision
 ) -> Path:  # the folder; read it with `MaskSet.load`, or as it is needed with `open_masks`
     "Learn masks of images into a folder, and go on where it was left. Source: ours."
-    path, chosen = Path(path), checked(ImageMaskSettings, weight=weight, **settings)
+    path, chosen = place_of(path), checked(ImageMaskSettings, weight=weight, **settings)
     supply = supply_of(images, labels, index, loss)
     first, place = supply[:1][0], path.resolve() if path.is_dir() else path
     asked = Asked(model, chosen, parts_of(tuple(first.shape[2:]), basis, form, part, goal, loss), output_fn)

@@ -163,12 +163,13 @@ def part_from(
 
 
 def check_part(part: Part, basis: Basis) -> None:
-    "Refuse a part whose reference is of another size. Source: ours."
+    "Refuse what is no part, and one whose reference is of another size. Source: ours."
+    if not isinstance(part, Part): raise TypeError(f"part must be a Part, as Filter() is; got {brief(part)}.")
     for name, value in part.held.items():
         if value.ndim and tuple(value.shape[1:]) != tuple(basis.orbits.shape):
             raise ValueError(f"{name} of {type(part).__name__} must have the shape of the basis's coefficients, "
-                             f"(channels, {', '.join(map(str, basis.orbits.shape))}); got {tuple(value.shape)}. Take "
-                             "the reference in the basis of the masks.")
+                             f"(channels, {', '.join(map(str, basis.orbits.shape))}); got {tuple(value.shape)}. Pass a "
+                             "part whose reference is taken in the basis of the masks.")
 
 # %% ../nbs/03_part.ipynb #code-built-again
 KINDS: dict[str, dict[str, Callable]] = {

@@ -5,16 +5,18 @@
 # %% auto #0
 __all__ = ['Whole', 'Number', 'Kind', 'whole', 'number', 'OneLine', 'Settings', 'said_of', 'checked', 'MaskSettings',
            'ImageMaskSettings', 'DatasetMaskSettings', 'check_images', 'check_labels', 'check_targets',
-           'check_batch_size', 'refuse_name']
+           'check_batch_size', 'refuse_name', 'pairs_wanted', 'check_pair']
 
 # %% ../nbs/15_settings.ipynb #code-imports
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from .goal import MISFITS
 from .spectrum import brief, is_real, is_whole, whole_number
 
 # %% ../nbs/15_settings.ipynb #code-base
@@ -111,6 +113,7 @@ class DatasetMaskSettings(MaskSettings):
 # %% ../nbs/15_settings.ipynb #code-data
 def check_images(
     images: Tensor,  # what the caller passed
+    finite: bool = True,  # whether each number is looked at
 ) -> None:
     "Refuse what is not a batch of finite images, signals or volumes. Source: ours."
     if not isinstance(images, Tensor):
@@ -122,7 +125,7 @@ def check_images(
     if images.ndim not in (3, 4, 5) or 0 in images.shape:
         raise ValueError(f"images must have shape (b, c, h, w) with nothing empty, signals (b, c, n) and volumes "
                          f"(b, c, d, h, w); got {tuple(images.shape)}.")
-    if not images.isfinite().all():
+    if finite and not images.isfinite().all():
         bad = int((~images.isfinite()).flatten(1).any(1).sum())
         raise ValueError(f"images must be finite; {bad} of {len(images)} hold nan or inf.")
 
@@ -130,13 +133,14 @@ def check_images(
 def check_labels(
     labels: Tensor,  # what the caller passed
     n: int,  # images
+    name: str = "labels",  # of the argument
 ) -> None:
     "Refuse what is not one whole number for each image. Source: ours."
     kind, shape = getattr(labels, "dtype", type(labels).__name__), tuple(getattr(labels, "shape", ()))
     other = isinstance(labels, Tensor) and (labels.is_floating_point() or labels.is_complex())
     whole = isinstance(labels, Tensor) and not other and labels.dtype != torch.bool
     if not whole or shape != (n,):
-        raise ValueError(f"labels must be whole numbers of shape ({n},), one for each image; got {kind} {shape}.")
+        raise ValueError(f"{name} must be whole numbers of shape ({n},), one for each image; got {kind} {shape}.")
 
 # %% ../nbs/15_settings.ipynb #code-targets
 def check_targets(
@@ -170,3 +174,25 @@ def refuse_name(
 ) -> None:
     "Refuse an argument that has another name here. Source: ours."
     if name in given: raise TypeError(f"{name} is not an argument here; pass {instead}=.")
+
+# %% ../nbs/15_settings.ipynb #code-pairs
+@contextmanager
+def pairs_wanted(
+    kind: str,  # of what is read
+) -> Iterator[None]:
+    "One line, with the first error behind it, for a data set that cannot be read. Source: ours."
+    try: yield
+    except MISFITS as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ValueError("images must yield pairs (image, label), tensors of one size and numbers; this "
+                         f"{kind} fails ({said}). Take one of them yourself first.") from error
+
+
+def check_pair(
+    pair: tuple,  # what was read
+    kind: str,  # of what it was read from
+) -> None:
+    "Refuse what is not an image and its label, or those of a batch. Source: ours."
+    if isinstance(pair, (tuple, list)) and len(pair) == 2: return
+    raise ValueError(f"images must yield pairs (image, label); this {kind} yields {type(pair).__name__}"
+                     + f" of {len(pair)}" * isinstance(pair, (tuple, list)) + ". Give each image its label.")

@@ -24,9 +24,10 @@ import xarray as xr
 import zarr
 from torch import Tensor
 
-from .files import Damaged, settle_up, shortage, write_whole
+from .files import Damaged, place_of, settle_up, shortage, write_whole
 from .mask_set import PER_MASK, MaskSet, name_of, plain
 from .part import KINDS
+from .spectrum import whole_number
 
 # %% ../nbs/14_shards.ipynb #code-xarray
 FORMAT = "fourier_mask.MaskSet/4"
@@ -117,11 +118,11 @@ def create_mask_folder(
     held: Mapping[str, Tensor] = {},  # as in a MaskSet  # noqa: B006
 ) -> None:
     "A folder of masks that holds none yet. Source: ours."
-    if shard_size < 1: raise ValueError(f"shard_size must be at least 1; got {shard_size}.")
     if Path(path).exists(): raise FileExistsError(f"path {path} is already there. Choose another.")
     shape, settings = tuple(int(n) for n in shape), plain(settings)
+    plan = plan_of(shape, whole_number(shard_size, "shard_size", "masks"))
     group = zarr.create_group(path, zarr_format=3)
-    for name, array in plan_of(shape, int(shard_size)).items(): create_array(group, name, array)
+    for name, array in plan.items(): create_array(group, name, array)
     for name, (axes, values) in shared_arrays(shape[2:], settings, trace, held).items():
         create_array(group, name, Stored(values.shape, values.shape, values.dtype.name, axes))[...] = values
     group.attrs.update(attributes_of(settings) | {"coordinates": " ".join(COORDINATES.values())})
@@ -180,7 +181,7 @@ def open_masks(
     path: str | Path,  # folder that `MaskSet.save` or `store_image_masks` made, or is making
 ) -> xr.Dataset:  # reads when it is asked; `written` tells which images have their masks
     "Open a folder of masks without reading it. Source: ours."
-    path = Path(path)
+    path = place_of(path)
     check_mark(path)
     with readable(path):
         check_arrays(path)
@@ -330,10 +331,10 @@ def save_mask_set(
     shard_size: int = 256,  # masks a shard, at most
 ) -> Path:
     "Write a zarr folder, whole or not at all. Source: ours."
-    place = Path(path).resolve()
+    place, most = place_of(path).resolve(), whole_number(shard_size, "shard_size", "masks")
     check_free(place, overwrite)
     place.parent.mkdir(parents=True, exist_ok=True)
-    size = max(1, min(shard_size, len(masks)))
+    size = max(1, min(most, len(masks)))
 
     def write(part):
         create_mask_folder(part, tuple(masks.masks.shape), masks.settings, size, masks.trace, masks.held)
