@@ -1,4 +1,6 @@
 "Sets of random masks that several tests draw."
+import json
+
 import torch
 
 from fourier_mask.basis import RealFourier
@@ -22,3 +24,13 @@ def random_set(n=2, channels=1, size=(6, 5), seed=0, basis=None, part=None, sett
     if part is not None: settings = settings | {"part": part.settings}
     trace = {"sparsity": torch.linspace(1, 0.5, 4)}
     return MaskSet(masks, rows, values, values, values, rows, values > 0.5, values, settings, trace, held=held)
+
+
+def change(path, *keys, value=None):
+    "Put another value into a zarr.json, or take it out."
+    record = json.loads(path.read_text())
+    inner = record
+    for key in keys[:-1]: inner = inner[key]
+    if value is None: del inner[keys[-1]]
+    else: inner[keys[-1]] = value
+    path.write_text(json.dumps(record))

@@ -15,7 +15,7 @@ import xarray as xr
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mask_sets import ROTATED, random_set
+from mask_sets import ROTATED, change, random_set
 
 from fourier_mask.basis import Cosine, Linear, RealFourier
 from fourier_mask.goal import Change
@@ -212,16 +212,6 @@ def folder_of_five(tmp_path):
 
 
 def empty(path): path.write_bytes(b"")
-
-
-def change(path, *keys, value=None):
-    "Put another value into a zarr.json, or take it out."
-    record = json.loads(path.read_text())
-    inner = record
-    for key in keys[:-1]: inner = inner[key]
-    if value is None: del inner[keys[-1]]
-    else: inner[keys[-1]] = value
-    path.write_text(json.dumps(record))
 
 
 DAMAGES = {
