@@ -238,7 +238,7 @@ REFUSED = [
     (dict(shard_size=True), "shard_size must be"),
     (dict(batch_size=0), "batch_size must be"),
     (dict(weight=True), "weight = True is not allowed"),
-    (dict(x=X[:0]), "at least one image"),
+    (dict(x=X[:0]), "nothing empty"),
 ]
 
 
