@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['NOT_KNOWN', 'DAMAGE', 'place_of', 'settle', 'settle_all', 'settle_up', 'write_whole', 'remove', 'left_beside',
-           'sweep', 'put_aside', 'shortage', 'write_json', 'Damaged', 'digest', 'sha256_of', 'sealed', 'read_sealed']
+           'sweep', 'put_aside', 'shortage', 'writing', 'write_json', 'Damaged', 'digest', 'sha256_of', 'sealed',
+           'read_sealed']
 
 # %% ../nbs/12_files.ipynb #code-imports
 import errno
@@ -15,6 +16,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .spectrum import brief
@@ -146,6 +148,17 @@ def shortage(
                                  "no damage; see to what is short or not allowed, and call again")
         error = error.__cause__ or error.__context__
     return None
+
+
+@contextmanager
+def writing(
+    path: str | Path,  # place to name
+) -> Iterator[None]:
+    "Name the place where a machine is short of something while it writes. Source: ours."
+    try: yield
+    except Exception as error:
+        if lack := shortage(error, path): raise lack from None
+        raise
 
 # %% ../nbs/12_files.ipynb #code-write-json
 def write_json(

@@ -27,7 +27,7 @@ from torch.utils.data import Dataset
 from .basis import Basis
 from .cluster import check_workers, hand_over, sent, spread
 from .device import on_threads
-from .files import Damaged, place_of, put_aside, sweep, write_whole
+from .files import Damaged, place_of, put_aside, sweep, write_whole, writing
 from .form import Form
 from .goal import Goal, Loss
 from .learner import MaskBar, learn_part, mask_bar, parts_of, tell_counts
@@ -115,7 +115,8 @@ def fill(
     new = New(path, (len(supply), asked.settings.channels, *asked.parts.basis.space), said, shard_size,
               held_of(asked.parts.basis, asked.parts.part))
     if os.path.lexists(path): go_on_with(new, supply, ours)
-    else: write_whole(path, new.make)
+    else:
+        with writing(path): write_whole(path, new.make)
     todo, done = lacking(path), len(supply)
     with mask_bar(done, progress, done - sum(rows.stop - rows.start for rows in todo.values())) as bar:
         if client is None: learn_here(path, todo, asked, supply, batch_size, bar)
@@ -185,7 +186,7 @@ class New:
                     shutil.copyfile(old, part / old.relative_to(self.path))
             put_aside(self.path, f"{why} Going on in a new folder with what is whole.")
 
-        write_whole(self.path, write)
+        with writing(self.path): write_whole(self.path, write)
 
 # %% ../nbs/29_mask_folder.ipynb #code-shard-size-there
 def shard_size_there(
@@ -306,8 +307,9 @@ def forget(
     number: int,  # of a shard
 ) -> None:
     "Have a shard count as missing. Source: ours."
-    group = zarr.open_group(path, mode="r+")
-    for name in ("checksum", "origin"): group[name][number] = 0
+    with writing(path):
+        group = zarr.open_group(path, mode="r+")
+        for name in ("checksum", "origin"): group[name][number] = 0
 
 # %% ../nbs/29_mask_folder.ipynb #code-lacking
 def lacking(

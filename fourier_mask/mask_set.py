@@ -159,7 +159,7 @@ def check_planes(
     if planes.ndim not in (3, 4, 5):
         raise ValueError("masks must have shape (n, channels, *space) with one, two or three axes of space; got "
                          f"{tuple(planes.shape)}. Pass masks[None, None] for a single plane.")
-    if not ((planes >= 0) & (planes <= 1)).all(): raise ValueError("masks must be finite, in [0, 1]. Clamp them first.")
+    if not planes.equal(planes.clamp(0, 1)): raise ValueError("masks must be finite and lie in [0, 1]. Clamp them.")
 
 
 def check_mask_set(

@@ -189,7 +189,7 @@ def pairs_wanted(
 
 
 def check_pair(
-    pair: tuple,  # what was read
+    pair,  # what was read
     kind: str,  # of what it was read from
 ) -> None:
     "Refuse what is not an image and its label, or those of a batch. Source: ours."

@@ -24,7 +24,7 @@ import xarray as xr
 import zarr
 from torch import Tensor
 
-from .files import Damaged, place_of, settle_up, shortage, write_whole
+from .files import Damaged, place_of, settle_up, shortage, write_whole, writing
 from .mask_set import PER_MASK, MaskSet, name_of, plain
 from .part import KINDS
 from .spectrum import whole_number
@@ -121,11 +121,12 @@ def create_mask_folder(
     if Path(path).exists(): raise FileExistsError(f"path {path} is already there. Choose another.")
     shape, settings = tuple(int(n) for n in shape), plain(settings)
     plan = plan_of(shape, whole_number(shard_size, "shard_size", "masks"))
-    group = zarr.create_group(path, zarr_format=3)
-    for name, array in plan.items(): create_array(group, name, array)
-    for name, (axes, values) in shared_arrays(shape[2:], settings, trace, held).items():
-        create_array(group, name, Stored(values.shape, values.shape, values.dtype.name, axes))[...] = values
-    group.attrs.update(attributes_of(settings) | {"coordinates": " ".join(COORDINATES.values())})
+    with writing(path):
+        group = zarr.create_group(path, zarr_format=3)
+        for name, array in plan.items(): create_array(group, name, array)
+        for name, (axes, values) in shared_arrays(shape[2:], settings, trace, held).items():
+            create_array(group, name, Stored(values.shape, values.shape, values.dtype.name, axes))[...] = values
+        group.attrs.update(attributes_of(settings) | {"coordinates": " ".join(COORDINATES.values())})
 
 
 def create_array(
@@ -270,12 +271,13 @@ def write_shard(
         raise ValueError(f"masks must be those of shard {number} of {path}, {rows.stop - rows.start} of shape "
                          f"{wanted}; got {len(masks)} of {tuple(masks.masks.shape[1:])}. Pass all masks of the shard.")
     with readable(path): sums = checksum([*arrays.values(), common_of(dataset), origin])
-    group = zarr.open_group(path, mode="r+")  # a full disk is no damage, and says so itself
-    for name, values in arrays.items(): group[name][rows] = values
-    group["origin"][number] = np.frombuffer(origin, "uint8")
-    for name in (*arrays, "origin") * durable: settle_up(Path(path, name, "c", str(number)), Path(path))
-    group["checksum"][number] = np.frombuffer(sums, "uint8")
-    if durable: settle_up(Path(path, "checksum", "c", str(number)), Path(path))
+    with writing(path):
+        group = zarr.open_group(path, mode="r+")
+        for name, values in arrays.items(): group[name][rows] = values
+        group["origin"][number] = np.frombuffer(origin, "uint8")
+        for name in (*arrays, "origin") * durable: settle_up(Path(path, name, "c", str(number)), Path(path))
+        group["checksum"][number] = np.frombuffer(sums, "uint8")
+        if durable: settle_up(Path(path, "checksum", "c", str(number)), Path(path))
 
 
 def rows_of_shard(
@@ -333,7 +335,6 @@ def save_mask_set(
     "Write a zarr folder, whole or not at all. Source: ours."
     place, most = place_of(path).resolve(), whole_number(shard_size, "shard_size", "masks")
     check_free(place, overwrite)
-    place.parent.mkdir(parents=True, exist_ok=True)
     size = max(1, min(most, len(masks)))
 
     def write(part):
@@ -341,7 +342,9 @@ def save_mask_set(
         for number in range(max(1, -(-len(masks) // size))):
             write_shard(part, number, masks[number * size : (number + 1) * size], durable=False)
 
-    write_whole(place, write, over=overwrite)
+    with writing(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(place, write, over=overwrite)
     return Path(path)
 
 

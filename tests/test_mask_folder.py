@@ -1,4 +1,5 @@
 "Sets of masks on disk: there and back, shard by shard, damaged in every way, and never in place of something else."
+import errno
 import gc
 import json
 import os
@@ -439,3 +440,21 @@ def test_any_name_goes_in_any_locale_and_too_many_open_files_are_no_damage(tmp_p
 ])
 def test_answers_are_the_same_up_to_rounding(one, other, same):
     assert same_answers(one, other) == same_answers(other, one) == same
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO])
+def test_what_is_short_while_masks_are_written_is_told_with_the_place(tmp_path, monkeypatch, code):
+    "A full disk says nothing of the folder that had no room; nothing that was not written counts."
+    masks, path, new = random_set(4, 1, (6, 5)), tmp_path / "masks.zarr", tmp_path / "new.zarr"
+    create_mask_folder(path, (4, 1, 6, 5), masks.settings, 4, masks.trace, masks.held)
+
+    def refuse(*given): raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr.Array, "__setitem__", refuse)
+        for place, call in {path: lambda: write_shard(path, 0, masks), new: lambda: masks.save(new)}.items():
+            with pytest.raises(OSError, match=f"path {place} .*{os.strerror(code).lower()}") as caught: call()
+            assert caught.value.errno == code
+    assert not open_masks(path)["written"].any() and os.listdir(tmp_path) == ["masks.zarr"]
+    write_shard(path, 0, masks)
+    assert same(MaskSet.load(path), masks)
