@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'ProfileOption', 'SETS', 'DEVICE', 'DASK', 'WORKERS', 'DOWNLOAD', 'OVERWRITE', 'parse_changes', 'reproduce',
-           'tell', 'items', 'report', 'store', 'data', 'by_class', 'main', 'stop']
+           'tell', 'items', 'report', 'store', 'data', 'by_class', 'main']
 
 # %% ../nbs/45_cli.ipynb #code-import-json-import-sys-from
 import json
@@ -38,8 +38,9 @@ def parse_changes(
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise ValueError(f"--set must be name=value, for example --set seed=3; got {pair!r}.")
+        if name in changes: raise ValueError(f"--set {name} must be given once; got it twice.")
         try: changes[name] = json.loads(text)
-        except json.JSONDecodeError: changes[name] = text
+        except (ValueError, RecursionError): changes[name] = text
     return changes
 
 # %% ../nbs/45_cli.ipynb #code-reproduce
@@ -145,19 +146,22 @@ def by_class(counts: dict[str, int]) -> str:
 # %% ../nbs/45_cli.ipynb #code-main
 def main() -> None:
     "Entry point of `fourier-mask`. Source: ours."
-    for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, stop)
+    asked, numbers = [], (signal.SIGINT, signal.SIGTERM)
+
+    def stop(number, frame):
+        for each in numbers: signal.signal(each, signal.SIG_IGN)  # once is enough
+        asked.append(128 + number)
+        sys.exit(asked[0])
+
+    before = [signal.signal(number, stop) for number in numbers]
     try: code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except Exception as error:
         usage = getattr(error, "format_message", None)  # of typer's own refusals
         if usage is None and not isinstance(error, (ValueError, OSError)): raise
-        print(f"fourier-mask: {' '.join((usage() if usage else str(error)).split())}", file=sys.stderr)
+        told = " ".join((usage() if usage else str(error)).split())
+        if not asked: print(f"fourier-mask: {told or type(error).__name__}", file=sys.stderr)
         code = 2
-    sys.exit(code or 0)
-
-
-def stop(
-    number: int,  # of the signal
-    frame,  # where it came
-) -> None:
-    "End this process as a signal asks, with all that it has begun. Source: ours."
-    sys.exit(128 + number)
+    finally:
+        if not asked:
+            for number, handler in zip(numbers, before, strict=True): signal.signal(number, handler)
+    sys.exit(asked[0] if asked else code or 0)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NOT_KNOWN', 'DAMAGE', 'place_of', 'settle', 'settle_all', 'settle_up', 'write_whole', 'remove', 'left_beside',
            'sweep', 'put_aside', 'shortage', 'writing', 'write_json', 'Damaged', 'digest', 'sha256_of', 'sealed',
-           'read_sealed']
+           'read_sealed', 'wait_for']
 
 # %% ../nbs/12_files.ipynb #code-imports
 import errno
@@ -16,10 +16,12 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from .spectrum import brief
+
+from filelock import FileLock, Timeout
 
 # %% ../nbs/12_files.ipynb #code-place
 def place_of(
@@ -207,3 +209,14 @@ def read_sealed(
     except (ValueError, TypeError, AttributeError, RecursionError): whole = False
     if not whole: raise Damaged(f"{file} was cut short or altered since it was written.")
     return record
+
+# %% ../nbs/12_files.ipynb #code-wait-for
+def wait_for(
+    path: Path,  # file to lock
+) -> AbstractContextManager:  # the lock, held; leaving the context lets go
+    "Take a lock; say so if another process has it. Source: ours."
+    lock = FileLock(path)
+    try: return lock.acquire(timeout=0)
+    except Timeout:
+        print(f"waiting for another process that computes {path.parent.name}/{path.stem}", flush=True)
+        return lock.acquire()

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CLASSES', 'COUNTS', 'MEAN', 'STD', 'FOLDERS', 'FORMAT', 'RECORD', 'ARRAYS', 'AGAIN', 'imagenette_files', 'jpegs',
            'decoded', 'train_short', 'train_canvas', 'decode_part', 'decode_file', 'read_record', 'prepare_imagenette5',
-           'fetched', 'names_of', 'digest_of', 'by_class', 'decoder', 'is_there', 'source_digest', 'report_broken',
-           'write_cache', 'entry_of', 'imagenette5', 'read_array', 'front_of']
+           'decode_all', 'fetched', 'names_of', 'digest_of', 'by_class', 'decoder', 'is_there', 'source_digest',
+           'report_broken', 'write_cache', 'entry_of', 'imagenette5', 'read_array', 'front_of']
 
 # %% ../nbs/25_imagenette.ipynb #code-imports
 import hashlib
@@ -26,7 +26,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .data import Data, Images, as_float, front_of_each
-from .files import Damaged, place_of, read_sealed, sealed, sha256_of, sweep, write_json, write_whole
+from fourier_mask.files import (
+    Damaged, place_of, read_sealed, sealed, sha256_of, sweep, wait_for, write_json, write_whole,
+)
 from .spectrum import brief, is_whole, whole_number
 
 # %% ../nbs/25_imagenette.ipynb #code-constants
@@ -175,8 +177,21 @@ def prepare_imagenette5(
     "Decode the five classes once, for `imagenette5`. Source: Section 2.2. Deviation: see `decoded`."
     out, size = place_of(out, "out"), whole_number(size, "size", "pixels")
     files = imagenette_files(path if download is None else fetched(Path(path), download))
-    sweep(out)  # of a run that was killed
-    if is_there(out, size, files, skip_broken, overwrite): return out
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with wait_for(out.with_name(f"{out.name}.lock")):
+        sweep(out)  # of a run that was killed
+        if not is_there(out, size, files, skip_broken, overwrite): decode_all(files, out, size, skip_broken, progress)
+    return out
+
+# %% ../nbs/25_imagenette.ipynb #code-decode-all
+def decode_all(
+    files: dict[str, list[list[Path]]],  # from `imagenette_files`; the others as for `prepare_imagenette5`
+    out: Path,
+    size: int,
+    skip_broken: bool,
+    progress: bool,
+) -> None:
+    "Decode both parts and write the cache. Source: ours."
     names, arrays, sums, broken, counts = names_of(files), {}, [], [], {}
     total = sum(map(len, names.values()))
     with tqdm(total=total, desc="imagenette5", disable=not progress) as bar:
@@ -194,7 +209,6 @@ def prepare_imagenette5(
                   counts=counts, imagenette_counts={part: by_class(whole) for part, whole in COUNTS.items()},
                   broken=broken)
     write_cache(out, arrays, record)
-    return out
 
 # %% ../nbs/25_imagenette.ipynb #code-fetched
 def fetched(

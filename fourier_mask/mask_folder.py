@@ -27,7 +27,7 @@ from torch.utils.data import Dataset
 from .basis import Basis
 from .cluster import check_workers, hand_over, sent, spread
 from .device import on_threads
-from .files import Damaged, place_of, put_aside, sweep, write_whole, writing
+from .files import Damaged, place_of, put_aside, sweep, wait_for, write_whole, writing
 from .form import Form
 from .goal import Goal, Loss
 from .learner import MaskBar, learn_part, mask_bar, parts_of, tell_counts
@@ -40,7 +40,7 @@ from fourier_mask.shards import (
     shard_size_of, write_shard,
 )
 from .spectrum import whole_number
-from .store import check_folder, wait_for
+from .store import check_folder
 from .workers import Asked, Unfinished, at_work, measured_batch_size
 
 # %% ../nbs/30_mask_folder.ipynb #code-made-from
@@ -249,8 +249,8 @@ def check_same(
 ) -> None:
     "Refuse a folder of masks that are learned in another way or by another network. Source: ours."
     found = differences(json.loads(open_masks(path).attrs["settings"]), json.loads(json.dumps(said)))
-    answers = found.pop("answers", ("unknown", None))
-    if not same_answers(*answers): found["what the network answers to noise"] = answers
+    answers = found.pop("answers", None)
+    if answers and not same_answers(*answers): found["what the network answers to noise"] = answers
     told = [f"{name} is {there!r} there and {here!r} here" for name, (there, here) in found.items()]
     if told: raise MadeOtherwise(path, f"its masks were made otherwise, {'; '.join(told)}")
 

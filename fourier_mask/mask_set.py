@@ -278,11 +278,10 @@ def differences(
 
 
 def same_answers(
-    one,  # what settings hold as answers, numbers or None for nan; "unknown" is compared with nothing
+    one,  # what settings hold as answers, numbers or None for nan
     other,
 ) -> bool:
     "Whether a network's answers are the same up to what threads, devices and precisions round. Source: ours."
-    if "unknown" in (one, other): return True
     try: a, b = np.array(one, dtype=float), np.array(other, dtype=float)
     except (TypeError, ValueError): return False
     if a.shape != b.shape or (np.isnan(a) != np.isnan(b)).any(): return False

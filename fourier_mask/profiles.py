@@ -55,7 +55,7 @@ class Profile(Settings):
     train: TrainSettings = TrainSettings()
     mask: DatasetMasks = DatasetMasks()
     image: ImageMasks = ImageMasks()
-    threads: Whole = Field(1, ge=1, description="with which each network and mask is computed")
+    threads: Whole = Field(1, ge=1, le=256, description="with which each network and mask is computed")
     need_mb: Number = Field(200.0, ge=0, description="free disk space that a whole run wants, megabytes")
 
 # %% ../nbs/40_profiles.ipynb #code-three-profiles

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FileName', 'Need', 'VERDICTS', 'RUN_AND_METRICS', 'STYLE', 'TEMPLATE', 'needs_like', 'plain_name', 'known_need',
-           'Item', 'load_manifest', 'Expected', 'load_expected', 'verdict', 'Record', 'lock_of', 'value_row',
-           'save_figure', 'save_table', 'origin', 'commit', 'altered', 'read_items', 'read_metrics', 'number',
-           'report_section', 'write_report', 'count_verdicts', 'status_table']
+           'Item', 'load_manifest', 'Expected', 'load_expected', 'verdict', 'Record', 'lock_of', 'remove_run',
+           'value_row', 'save_figure', 'save_table', 'origin', 'commit', 'altered', 'read_items', 'read_metrics',
+           'number', 'report_section', 'write_report', 'count_verdicts', 'status_table']
 
 # %% ../nbs/42_record.ipynb #code-import-base64-import-json-import
 import base64
@@ -24,10 +24,10 @@ from matplotlib.figure import Figure
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from .device import threads
-from .files import Damaged, read_sealed, sha256_of, write_json, write_whole
+from .files import Damaged, read_sealed, sealed, sha256_of, wait_for, write_json, write_whole
 from .profiles import refuse
 from .spectrum import brief
-from .store import check_folder, project_root, versions, wait_for
+from .store import check_folder, project_root, versions
 from .study import ALL, Study
 
 # %% ../nbs/42_record.ipynb #code-names
@@ -183,11 +183,12 @@ class Record:
         "Write PNG and PDF, CSV, and metrics.json."
         check_folder(self.folder)
         metrics = dict(item=self.item, values=self.values) | origin(self.study, self.began)
+        for name in (*(figures or {}), *(tables or {})): plain_name(name)
         with wait_for(lock_of(self.folder)):
-            for name in RUN_AND_METRICS: (self.folder / name).unlink(missing_ok=True)
+            remove_run(self.folder)
             files = [file for name, fig in (figures or {}).items() for file in save_figure(fig, self.folder / name)]
             files += [save_table(table, self.folder / name) for name, table in (tables or {}).items()]
-            write_json(self.folder / "metrics.json", metrics)
+            write_json(self.folder / "metrics.json", sealed(metrics))
         return [*files, "metrics.json"]
 
 # %% ../nbs/42_record.ipynb #code-value-row
@@ -197,6 +198,17 @@ RUN_AND_METRICS = "run.json", "metrics.json"  # in the order in which they are r
 def lock_of(folder: Path) -> Path:
     "The lock of whoever writes an item's files. Source: ours."
     return folder.with_name(f".{folder.name}.lock")
+
+
+def remove_run(
+    folder: Path,  # of an item's files
+) -> None:
+    "Remove what vouches for an earlier run; refused if it is not ours, or was altered. Source: ours."
+    for name in RUN_AND_METRICS:
+        if not (folder / name).exists(): continue
+        try: read_sealed(folder / name)
+        except Damaged as damage: raise FileExistsError(f"{damage} Remove it, or give another out.") from None
+        (folder / name).unlink()
 
 
 def value_row(
@@ -217,7 +229,7 @@ def value_row(
         return row | {"paper": None, "unit": "", "where": "", "claim": ""}
     return row | {key: getattr(expected, key) for key in ("paper", "unit", "where", "claim")}
 
-
+# %% ../nbs/42_record.ipynb #code-save-figure
 def save_figure(
     fig: Figure,  # to be saved
     path: Path,  # without ending
@@ -320,9 +332,12 @@ def altered(
     if not (folder / "run.json").is_file(): return ""
     try: files = read_sealed(folder / "run.json")["files"]
     except Damaged as damage: return str(damage)
-    there = [name for name in files if (folder / name).is_file()]  # PDFs are not kept everywhere
-    wrong = [name for name in there if sha256_of(folder / name) != files[name]]
-    return f"{folder / wrong[0]} was altered since it was written." if wrong else ""
+    for name, wanted in files.items():
+        file = folder / name
+        if not file.exists() and file.suffix == ".pdf": continue  # these are not kept everywhere
+        if not file.is_file(): return f"{file} is missing."
+        if sha256_of(file) != wanted: return f"{file} was altered since it was written."
+    return ""
 
 
 def read_items(
@@ -333,8 +348,12 @@ def read_items(
     for name in load_manifest():
         file = folder / name / "metrics.json"
         if not file.is_file(): continue
-        if found := altered(file.parent): wrong[name] = f"{found} Run it again."
-        else: metrics[name] = json.loads(file.read_text(encoding="utf-8"))
+        found = altered(file.parent)
+        try: metrics[name] = read_sealed(file)
+        except Damaged as damage: found = found or str(damage)
+        if found:
+            metrics.pop(name, None)
+            wrong[name] = f"{found} Run it again."
     return metrics, wrong
 
 
@@ -359,10 +378,11 @@ def report_section(
 ) -> dict:  # for the template
     "What one item left, as the report shows it. Source: ours."
     pictures = []
-    for path in sorted((folder / item.name).glob("*.png")):
+    files = [file for name in sorted(item.outputs) if (file := folder / item.name / name).is_file()]
+    for path in (file for file in files if file.suffix == ".png"):
         pictures.append("data:image/png;base64," + base64.b64encode(path.read_bytes()).decode())
     tables = []
-    for path in sorted((folder / item.name).glob("*.csv")):
+    for path in (file for file in files if file.suffix == ".csv"):
         tables.append((path.name, pd.read_csv(path, index_col=0).to_html(max_rows=20, float_format=number)))
     return dict(item=item.name, title=item.title, metrics=metrics, pictures=pictures, tables=tables)
 

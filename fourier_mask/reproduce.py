@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PASSES', 'AUTHORS_PASSES', 'notebook_parameters', 'choose', 'check_parameter', 'is_a', 'check_changes',
-           'check_injected', 'item_key', 'unchanged', 'make_need', 'run_notebook', 'failed_copy', 'move_in', 'execute',
-           'plan', 'chosen_items', 'item_task', 'needed', 'cost', 'reproduce', 'line_of', 'counted', 'check_jobs',
-           'check_open_files', 'check_given']
+           'check_injected', 'item_key', 'unchanged', 'make_need', 'run_notebook', 'failed_copy', 'needs_there',
+           'move_in', 'execute', 'plan', 'chosen_items', 'item_task', 'needed', 'cost', 'reproduce', 'line_of',
+           'counted', 'check_jobs', 'check_open_files', 'check_given']
 
 # %% ../nbs/44_reproduce.ipynb #code-import-ast-import-hashlib-import
 import ast
@@ -24,13 +24,13 @@ import nbformat
 from .cluster import client_here, connect
 from .device import on_device
 from fourier_mask.files import (
-    Damaged, digest, read_sealed, remove, sealed, settle, settle_all, sha256_of, sweep, write_json,
+    Damaged, digest, read_sealed, remove, sealed, settle, settle_all, sha256_of, sweep, wait_for, write_json,
 )
 from .profiles import refuse, setting_names
 from .record import RUN_AND_METRICS, Item, altered, load_manifest, lock_of, write_report
 from .runner import Task, run_tasks
 from .spectrum import brief, whole_number
-from .store import check_folder, project_root, wait_for
+from .store import check_folder, project_root
 from .study import ALL, Study, name_of_changes, needs_of
 
 # %% ../nbs/44_reproduce.ipynb #code-notebook-parameters
@@ -57,7 +57,8 @@ def choose(
     "Defaults, then the manifest's, then --set. Source: ours."
     known, of_manifest = notebook_parameters(item.path), item.parameters.get(profile, {})
     for given in (*of_manifest, *item.limits, *item.words):
-        if given not in known: raise refuse(f"manifest {item.name}: parameter", given, list(known))
+        own = [name for name in known if name not in ("profile", "settings", "out")]
+        if given not in own: raise refuse(f"manifest {item.name}: parameter", given, own)
     values = of_manifest | {name: value for name, value in changes.items() if name in known}
     for name, value in values.items(): check_parameter(item, name, value, known[name])
     settings = {name: value for name, value in changes.items() if name in setting_names()}
@@ -113,7 +114,9 @@ def check_injected(
         for line in ast.parse(cell).body:
             given = line.targets[0].id
             if given not in known: raise refuse(f"parameter of {name}:", given, list(known))
-            check_parameter(item, given, ast.literal_eval(line.value), known[given])
+            try: value = ast.literal_eval(line.value)
+            except ValueError: value = ast.unparse(line.value)  # papermill writes nan as float('nan')
+            check_parameter(item, given, value, known[given])
 
 # %% ../nbs/44_reproduce.ipynb #code-item-key
 def item_key(
@@ -133,11 +136,13 @@ def item_key(
 def unchanged(
     folder: Path,  # of an item's files
     key: str,  # that a run now would have
+    made_from: dict[str, str],  # what the store holds of the item's needs now
 ) -> bool:
-    "Whether the last run had this key and its files are as it left them. Source: ours."
+    "Whether the last run had this key and these needs, and its files are as it left them. Source: ours."
     try: run = read_sealed(folder / "run.json")
     except Damaged: return False
-    return run["key"] == key and all((folder / name).is_file() for name in run["files"]) and not altered(folder)
+    if run.get("key") != key or not all((folder / name).is_file() for name in run["files"]): return False
+    return not altered(folder) and all(run["made_from"].get(need) == files for need, files in made_from.items())
 
 # %% ../nbs/44_reproduce.ipynb #code-make-need
 def make_need(
@@ -162,7 +167,7 @@ def run_notebook(
     place, began = Path(folder), time.monotonic()
     check_folder(place.parent)
     with wait_for(lock_of(place)):
-        if not force and unchanged(place, key): return
+        if not force and unchanged(place, key, needs_there(item, parameters)): return
         sweep(place)
         beside = place.with_name(f".{place.name}.{os.urandom(8).hex()}.part")
         part = beside / item.name
@@ -174,16 +179,27 @@ def run_notebook(
             if missing: raise RuntimeError(told)
             files = {name: sha256_of(part / name) for name in item.outputs}
             peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-            run = dict(key=key, files=files, seconds=round(time.monotonic() - began, 1), peak_mb=round(peak_mb))
-            write_json(part / "run.json", sealed(run))
+            run = dict(key=key, files=files, made_from=needs_there(item, parameters), peak_mb=round(peak_mb))
+            write_json(part / "run.json", sealed(run | dict(seconds=round(time.monotonic() - began, 1))))
             move_in(part, place)
             (place / failed_copy(item)).unlink(missing_ok=True)
         finally: remove(beside)
 
-
+# %% ../nbs/44_reproduce.ipynb #code-needs-there
 def failed_copy(item: Item) -> str:
     "Name of the executed notebook of a run that failed. Source: ours."
     return f"{item.name}.failed.ipynb"
+
+
+def needs_there(
+    item: Item,  # any
+    parameters: dict,  # from `choose`
+) -> dict[str, str]:  # `Store.files_of` its needs, as far as they are there
+    "What the store holds of an item's needs. Source: ours."
+    study = Study(parameters["profile"], seed=parameters["seed"], settings=parameters["settings"], progress=False)
+    kinds = {need: need.split(":")[0] for need in item.all_needs()}
+    found = {need: study.store.files_of(kind, study.key(need)) for need, kind in kinds.items()}
+    return {need: files for need, files in found.items() if files}
 
 # %% ../nbs/44_reproduce.ipynb #code-moving-in
 def move_in(
@@ -270,7 +286,7 @@ def item_task(
 ) -> Task:  # after its needs, unless it is unchanged
     "The task of running an item. Source: ours."
     key = item_key(item, parameters, study)
-    if not force and unchanged(folder, key): return Task(item.name, state="unchanged")
+    if not force and unchanged(folder, key, needs_there(item, parameters)): return Task(item.name, state="unchanged")
     return Task(item.name, item.all_needs(), (run_notebook, item, parameters, str(folder), key, force))
 
 # %% ../nbs/44_reproduce.ipynb #code-needed
@@ -319,7 +335,7 @@ def reproduce(
     workers: int | None = None,  # Dask workers to start on this machine
 ) -> bool:  # whether nothing failed
     "Run items of the paper and write the report. Source: ours."
-    check_jobs(jobs)
+    for name, count in dict(jobs=jobs, workers=workers).items(): check_jobs(name, count)
     check_open_files()
     check_given(names, changes)
     if sum(given is not None for given in (jobs, dask, workers)) > 1:
@@ -364,12 +380,13 @@ def counted(tasks: dict[str, Task]) -> str:
 
 # %% ../nbs/44_reproduce.ipynb #code-checks
 def check_jobs(
-    jobs: int | None,  # worker processes; None for one a core, up to five
+    name: str,  # jobs or workers
+    count: int | None,  # processes; None where they are not asked for
 ) -> None:
     "Refuse what is no number of processes for this machine. Source: ours."
     most = max(8, 4 * (os.cpu_count() or 1))
-    if jobs is not None and whole_number(jobs, "jobs", "processes") > most:
-        raise ValueError(f"jobs must be at most {most} here, four for each core; got {jobs}. Leave it out for one a "
+    if count is not None and whole_number(count, name, "processes") > most:
+        raise ValueError(f"{name} must be at most {most} here, four for each core; got {count}. Leave it out for one a "
                          "core.")
 
 

@@ -275,6 +275,10 @@ def refused(monkeypatch, capsys, *words):
         (["fig_03", "--set", "seed"], "--set must be name=value"),
         (["fig_03", "--jobs", "0"], "jobs must be a whole number of processes, at least 1; got 0"),
         (["fig_03", "--jobs", "3000"], "jobs must be at most [0-9]+ here, four for each core; got 3000"),
+        (["fig_03", "--workers", "3000"], "workers must be at most [0-9]+ here"),
+        (["fig_03", "--set", "seed=1", "--set", "seed=2"], "--set seed must be given once"),
+        (["fig_03", "--set", "seed=" + "[" * 100_000], "parameter seed of fig_03 must be int"),
+        (["fig_03", "--set", "threads=100000"], "setting threads = 100000 is not allowed"),
         (["tab_A1", "--set", "regimes=../../elsewhere"], "parameter regimes of tab_A1: '../../elsewhere' is not known"),
         (["tab_A1", "--set", "regimes=natural rotatoin"], "Did you mean 'rotation'"),
         (["fig_03", "--set", "threads=0"], "setting threads = 0 is not allowed"),
@@ -284,7 +288,7 @@ def refused(monkeypatch, capsys, *words):
         (["fig_03", "--device", "cuda:99"], "device 'cuda:99' is not to be had here; there are cpu"),
         (["fig_03", "--dask", "tcp://127.0.0.1:9"], "no Dask scheduler answers there within 5 s"),
         (["fig_03", "--dask", "tcp://127.0.0.1:9", "--workers", "2"], "jobs, dask and workers exclude each other"),
-        (["fig_03", "--workers", "-1"], "workers must be a whole number, at least 1; got -1"),
+        (["fig_03", "--workers", "-1"], "workers must be a whole number of processes, at least 1; got -1"),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_anything_runs(monkeypatch, capsys, tmp_path, words, message):
