@@ -1,4 +1,5 @@
 "Costs, losses and goals against plain formulas; goals that are reached and goals that cannot be."
+import functools
 import math
 
 import numpy as np
@@ -21,6 +22,7 @@ from fourier_mask.goal import (
     kullback_leibler,
     loss_from,
     loss_of,
+    loss_settings,
     squared_error,
 )
 from fourier_mask.learn import learn_image_masks
@@ -129,6 +131,29 @@ def test_a_loss_that_passes_no_gradient_is_refused():
 ])
 def test_a_change_to_nothing_is_refused(given, annotations_off):
     with pytest.raises(ValueError, match=f"{next(iter(given))} must be"): Change(**given)
+
+
+def scaled(k): return lambda out, clean, y: k * (out - clean).square().sum(1)
+
+
+class Scaled(torch.nn.Module):
+    def __init__(self, k):
+        super().__init__()
+        self.k = k
+
+    def forward(self, out, clean, y): return self.k * (out - clean).square().sum(1)
+
+
+def by_argument(k): return lambda out, clean, y, k=k: k * (out - clean).square().sum(1)
+
+
+def partly(k): return functools.partial(lambda k, out, clean, y: k * (out - clean).square().sum(1), k)
+
+
+@pytest.mark.parametrize("made", [scaled, by_argument, Scaled, partly])
+def test_what_a_loss_takes_from_around_it_is_part_of_what_it_is(made):
+    "A closure, a default, a module's number, an argument given before: the code is the same, what it computes is not."
+    assert loss_settings(made(1.0)) == loss_settings(made(1.0)) != loss_settings(made(50.0))
 
 
 def test_losses_of_one_name_are_told_apart_by_what_they_do():

@@ -110,6 +110,47 @@ def test_a_record_leaves_whole_files(tmp_path):
     assert (second["value"], second["spread"], second["paper"], second["where"]) == (None, None, None, "")
 
 
+def left_by_hand(tmp_path):
+    "An item's folder as a notebook leaves it that was run by hand: no run.json."
+    record = Record("fig_A1", study(tmp_path), str(tmp_path / "fig_A1"))
+    record.compare({name: (0.0, 0.5) for name in record.expected})
+    record.save({"fig_A1": Figure()})
+    return tmp_path / "fig_A1"
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "3", "", '{"values": [{}]}', None])
+def test_metrics_that_were_altered_are_left_out_whoever_ran_the_notebook(tmp_path, text):
+    file = left_by_hand(tmp_path) / "metrics.json"
+    file.write_text(file.read_text().replace('"value": 0.0', '"value": 0.5') if text is None else text)
+    page = write_report(tmp_path, study(tmp_path)).read_text(encoding="utf-8")
+    assert 'id="fig_A1"' not in page and re.search("metrics.json (was cut short or altered|has no checksum)", page)
+    with pytest.raises(ValueError, match="fig_A1: .*metrics.json"): status_table(tmp_path)
+
+
+def test_the_report_shows_what_the_manifest_lists_and_nothing_else(tmp_path):
+    folder = left_by_hand(tmp_path)
+    (folder / "notes.csv").write_text("")
+    (folder / "x.png").mkdir()
+    page = write_report(tmp_path, study(tmp_path)).read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 1 and "notes.csv" not in page
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.json"])
+def test_others_results_are_neither_removed_nor_replaced(tmp_path, name):
+    (tmp_path / "fig_A1").mkdir()
+    (tmp_path / "fig_A1" / name).write_text('{"mine": 1}')
+    with pytest.raises(FileExistsError, match=f"{name} has no checksum.*or give another out"): left_by_hand(tmp_path)
+    assert [(p.name, p.read_text()) for p in (tmp_path / "fig_A1").iterdir()] == [(name, '{"mine": 1}')]
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "/tmp/elsewhere", ".hidden", ""])
+def test_a_name_leads_nowhere(tmp_path, name):
+    record = Record("fig_A1", study(tmp_path), str(tmp_path / "out"))
+    for given in ({"figures": {name: Figure()}}, {"tables": {name: pd.DataFrame()}}):
+        with pytest.raises(ValueError, match="must be the name of a file, without folders"): record.save(**given)
+    assert not list(tmp_path.rglob("*elsewhere*"))
+
+
 def test_the_report_counts_and_colours_every_verdict(tmp_path):
     values = [dict(name=f"value {i}", value=1.0, spread=None, paper=None, unit="", where="", claim="", verdict=name)
               for i, name in enumerate([*VERDICTS, "by construction", ""])]

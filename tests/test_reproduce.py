@@ -12,8 +12,9 @@ import pytest
 from conftest import ROOT
 
 from fourier_mask import cli
+from fourier_mask.files import read_sealed
 from fourier_mask.record import load_expected, load_manifest, read_metrics
-from fourier_mask.reproduce import plan
+from fourier_mask.reproduce import plan, unchanged
 
 COMMAND = [f"{sys.prefix}/bin/fourier-mask"]
 ITEMS = list(load_manifest())
@@ -76,6 +77,14 @@ def test_what_has_not_changed_is_not_run_again(smoke, environment):
     assert result.returncode == 0 and result.stdout.count("unchanged") == len(ITEMS) + 1
     # 5 to 8 s seen; a loaded machine may double that
     assert {p: p.stat().st_mtime_ns for p in smoke[0].glob("*/metrics.json")} == before and took < 30
+
+
+def test_an_item_is_run_again_when_the_store_holds_another_network(smoke):
+    folder = smoke[0] / "fig_02"
+    run = read_sealed(folder / "run.json")
+    assert run["made_from"].keys() == {"dataset_mask:natural"}
+    assert unchanged(folder, run["key"], run["made_from"]) and unchanged(folder, run["key"], {})
+    assert not unchanged(folder, run["key"], {"dataset_mask:natural": "0" * 64})
 
 
 def test_an_altered_picture_or_another_parameter_is_run_again(smoke, environment):

@@ -36,6 +36,8 @@ def test_a_signal_to_the_runner_alone_stops_all_it_has_begun(env, number, until,
     children = psutil.Process(process.pid).children(recursive=True)
     began = time.monotonic()
     process.send_signal(number)
+    time.sleep(0.05)
+    process.send_signal(number)  # an impatient user
     out, err = process.communicate(timeout=30)
     took = time.monotonic() - began
     assert process.returncode == 128 + number and err == "" and "What is done is kept" in out, (process.returncode, err)

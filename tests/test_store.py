@@ -1,6 +1,7 @@
 "The store under damage, concurrency and sudden death, in real processes; and what a study makes of it."
 import errno
 import json
+import os
 import re
 import signal
 import subprocess
@@ -10,12 +11,14 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from fourier_mask import cli, mask_folder
 from fourier_mask import store as store_page
 from fourier_mask import study as study_page
 from fourier_mask.device import threads
+from fourier_mask.files import sealed
 from fourier_mask.mask_folder import MadeOtherwise
 from fourier_mask.profiles import load_profile
 from fourier_mask.record import origin
@@ -185,6 +188,44 @@ def test_a_disk_that_cannot_be_read_is_no_damage(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="Input/output error"): store.fetch("x", {"n": 1}, numbers)
     monkeypatch.undo()
     assert len(list(store.entries())) == 1 and not list(tmp_path.rglob("*.damaged*"))
+
+
+@pytest.mark.parametrize("record", [{}, {"kind": "x", "settings": {}}, {"files": []}])
+def test_a_record_of_another_version_is_put_aside(tmp_path, record):
+    store = Store(tmp_path)
+    path = store.fetch("x", {"n": 1}, numbers).path
+    (path / "record.json").write_text(json.dumps(sealed(record)))
+    with pytest.warns(UserWarning, match="is of another version: it lacks"): store.fetch("x", {"n": 1}, numbers)
+    assert len(list(store.entries())) == 1
+
+
+def test_what_became_another_while_it_was_used_is_not_vouched_for(tmp_path):
+    files = iter("aaab")  # asked twice when it is looked for, before it is made, and after
+    with pytest.raises(RuntimeError, match="network became another while"):
+        Store(tmp_path).fetch("x", {"n": 1}, numbers, made_from=lambda: {"network": next(files, "b")})
+    assert not list(Store(tmp_path).entries())
+
+
+def test_a_finished_result_can_be_read_by_whoever_may_read_its_record(tmp_path):
+    def make(part):
+        save_file({"a": torch.ones(1)}, part / "a.safetensors")
+        return {}
+
+    path = Store(tmp_path).fetch("x", {"n": 1}, make).path
+    assert (path / "a.safetensors").stat().st_mode == (path / "record.json").stat().st_mode
+
+
+def test_others_files_in_the_store_are_left_alone(tmp_path):
+    (tmp_path / "my photos" / "0123456789abcdef").mkdir(parents=True)
+    (tmp_path / "my photos" / "deadbeefdeadbeef").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    assert not list(Store(tmp_path).mend()) and sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_pipe_in_a_result_is_noticed(tmp_path):
+    path = Store(tmp_path).fetch("x", {"n": 1}, numbers).path
+    os.mkfifo(path / "pipe")
+    with pytest.warns(UserWarning, match="pipe was cut short or altered"): Store(tmp_path).fetch("x", {"n": 1}, numbers)
 
 
 def test_the_store_is_listed_and_mended(tmp_path, monkeypatch, capsys):

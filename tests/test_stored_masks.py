@@ -17,8 +17,9 @@ from torch.utils.data import TensorDataset
 
 from fourier_mask import shards
 from fourier_mask.learn import learn_image_masks
+from fourier_mask.made_from import answers_of
 from fourier_mask.mask_folder import MadeOtherwise, fill, store_image_masks
-from fourier_mask.mask_set import PER_MASK, MaskSet
+from fourier_mask.mask_set import PER_MASK, MaskSet, same_answers
 from fourier_mask.shards import open_masks
 from fourier_mask.store import checksums
 
@@ -322,6 +323,25 @@ def test_a_folder_of_one_loss_is_not_gone_on_with_by_another_of_its_name(tmp_pat
     before = checksums(path)
     with pytest.raises(MadeOtherwise, match="loss.code is"): learn(path, X, None, loss=losses[1])
     assert checksums(learn(path, X, None, loss=losses[0])) == before
+
+
+class Picky:
+    "A network that takes batches of the sizes in `takes`, as one that was exported."
+
+    def __init__(self, network, takes): self.network, self.takes = network, takes
+
+    def __call__(self, x):
+        if len(x) not in self.takes: raise RuntimeError("batches of another size")
+        return self.network(x)
+
+
+@pytest.mark.parametrize("takes", [(1,), (2,), (1, 2)])
+def test_a_network_that_takes_few_sizes_of_batches_is_known_all_the_same(takes):
+    torch.manual_seed(1)
+    networks = small_network(), small_network().requires_grad_(False)
+    with torch.no_grad(): networks[1][0].weight.mul_(1.5)
+    told = [answers_of(Picky(network, takes), None, X[:1]) for network in networks]
+    assert same_answers(told[0], answers_of(networks[0], None, X[:1])) and not same_answers(*told)
 
 
 def replaced_by_folder(path):
