@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NOT_KNOWN', 'DAMAGE', 'place_of', 'settle', 'settle_all', 'settle_up', 'write_whole', 'remove', 'left_beside',
            'sweep', 'put_aside', 'shortage', 'writing', 'write_json', 'Damaged', 'digest', 'sha256_of', 'sealed',
-           'read_sealed', 'wait_for']
+           'read_sealed', 'wait_for', 'plain_name']
 
 # %% ../nbs/12_files.ipynb #code-imports
 import errno
@@ -220,3 +220,10 @@ def wait_for(
     except Timeout:
         print(f"waiting for another process that computes {path.parent.name}/{path.stem}", flush=True)
         return lock.acquire()
+
+# %% ../nbs/12_files.ipynb #code-plain-name
+def plain_name(name: str) -> str:
+    "Refuse a file name that leads anywhere. Source: ours."
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(f"must be the name of a file, without folders; got {name!r}")
+    return name

@@ -108,7 +108,7 @@ def answers_of(
     model: Callable,  # these as for `learn_image_masks`
     output_fn: Callable | None,
     images: Tensor,  # of the kind that it takes; at least one
-) -> list[float | None]:  # None for nan
+) -> list[float | None]:  # None for nan; empty if it answers nothing at all
     "A network's outputs for four images of noise, as eight projections to four digits. Source: ours."
     random, device = torch.Generator().manual_seed(0), device_of(model)
     noise = torch.randint(129, (4, *images.shape[1:]), generator=random).to(images.dtype) / 128  # exact in any type
@@ -120,12 +120,11 @@ def answers_of(
         with frozen(model), seeded(0, device), computing("float32"), torch.no_grad():
             return torch.cat([network(network.center(batch)).float().cpu() for batch in batches])
 
-    for batches in (noise.split(4), noise.split(2), noise.split(1)):
+    for batches in (noise.split(4), noise.split(2), noise.split(1), [images[:1]]):
         with suppress(Exception):
-            out = outputs(batches)
+            out = outputs(batches).flatten(1)
             break
-    else: out = outputs([images[:1]])  # what it says of this it says when it learns
-    out = out.flatten(1)
+    else: return []  # what is wrong with it, it says when it learns
     if out.shape[1] > 4096: out = out[:, torch.randint(out.shape[1], (4096,), generator=random)]
     told = torch.randn(8, out.numel(), generator=random) @ out.flatten() / max(1, out.numel()) ** 0.5
     return [float(f"{value:.4g}") if value.isfinite() else None for value in told]

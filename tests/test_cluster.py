@@ -258,9 +258,10 @@ def processes(folder, **changes):
 def test_a_run_whose_scheduler_is_gone_says_so(tmp_path):
     tasks = {name: Task(name, after, (time.sleep, 60)) for name, after in (("a", []), ("b", []), ("c", ["a"]))}
     with processes(tmp_path) as (address, scheduler), connect(address) as client:
-        run_tasks(
-            tasks, 1, lambda task: scheduler.kill() if task.state == "running" and task.name == "b" else None, client
-        )
+        def kill(task):
+            if task.state == "running" and task.name == "b": scheduler.kill()
+
+        run_tasks(tasks, 1, kill, client=client)
     assert [task.state for task in tasks.values()] == ["failed", "failed", "left out"]
     assert tasks["a"].message == tasks["b"].message == cluster.GONE
 

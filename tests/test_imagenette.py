@@ -214,7 +214,7 @@ def test_a_cache_is_reused_replaced_or_refused(source, tmp_path):
     files_of(source, "train")[0].unlink()
     with pytest.raises(ValueError, match="from other files"): prepare_imagenette5(source, out, size=40, progress=False)
     assert len(imagenette5(prepare_imagenette5(source, out, size=40, overwrite=True, progress=False), 40).train) == 14
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "imagenette2-160"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "cache.lock", "imagenette2-160"]
 
 
 def test_a_folder_of_something_else_is_never_replaced(source, tmp_path):

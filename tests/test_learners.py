@@ -312,7 +312,7 @@ def test_a_loss_of_ones_own_gets_its_targets_wherever_it_is_asked(batch_size):
     seen = set()
 
     def loss(out, clean, y):
-        seen.add(tuple(y.shape[1:]))
+        if out.shape[1] == 3: seen.add(tuple(y.shape[1:]))  # not where it is asked what it computes
         return (out - y).square().mean(1)
 
     masks = learn_image_masks(model, x, targets, loss=loss, batch_size=batch_size, **QUIET)
