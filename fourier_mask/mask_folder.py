@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MadeOtherwise', 'said_of', 'store_image_masks', 'fill', 'check_how', 'tell_of', 'finished', 'New', 'shard_size_there',
-           'go_on_with', 'check_pieces', 'check_same', 'check_same_images', 'whole_images', 'resize', 'forget',
-           'lacking', 'learn_here', 'learn_shard', 'shard_at_work', 'learn_elsewhere', 'copied']
+           'go_on_with', 'check_pieces', 'check_shared', 'check_same', 'check_same_images', 'whole_images', 'resize',
+           'forget', 'lacking', 'learn_here', 'learn_shard', 'shard_at_work', 'learn_elsewhere', 'copied']
 
 # %% ../nbs/30_mask_folder.ipynb #code-imports
 import json
@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import torch
 import zarr
 from torch import Tensor
@@ -37,7 +38,7 @@ from .part import Part
 from .settings import ImageMaskSettings, check_batch_size, checked
 from fourier_mask.shards import (
     check_mark, create_mask_folder, open_masks, piece, plan_of, read_shard, read_shards, readable, rows_of_shard,
-    shard_size_of, write_shard,
+    shard_size_of, shared_arrays, write_shard,
 )
 from .spectrum import whole_number
 from .store import check_folder
@@ -216,6 +217,7 @@ def go_on_with(
             raise Damaged(str(error)) from None
         resize(path, whole_images(path))
         check_same(path, new.said)
+        check_shared(new)
         check_pieces(path, new.shape)
         states = (state for _, state, _ in read_shards(open_masks(path)) if state != "missing")
         if next(states, "whole") == "damaged" and "whole" not in states:
@@ -228,7 +230,7 @@ def go_on_with(
     if known % size: forget(path, known // size)
     resize(path, len(supply))
 
-
+# %% ../nbs/30_mask_folder.ipynb #code-check-pieces
 def check_pieces(
     path: Path,  # folder of masks
     shape: tuple[int, ...],  # of all its masks
@@ -241,6 +243,17 @@ def check_pieces(
                 if folder != wanted or wanted and place.is_symlink():
                     raise Damaged(f"path {path} is damaged: {place.relative_to(path)} is not what stands there in a "
                                   "folder of masks.")
+
+
+def check_shared(
+    new: New,  # the folder as it would be made
+) -> None:
+    "Refuse a folder in which frequencies, or tensors of the basis or the part, are not what they were. Source: ours."
+    dataset = open_masks(new.path)
+    for name, (_, wanted) in shared_arrays(new.shape[2:], new.said, {}, new.held).items():
+        with readable(new.path): there = dataset[name].to_numpy()
+        if not np.array_equal(there, wanted, equal_nan=wanted.dtype.kind == "f"):
+            raise Damaged(f"path {new.path} is damaged: {name} is not what it was.")
 
 # %% ../nbs/30_mask_folder.ipynb #code-check-same
 def check_same(

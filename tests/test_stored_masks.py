@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import zarr
@@ -16,10 +17,12 @@ from small import small_images, small_network
 from torch.utils.data import TensorDataset
 
 from fourier_mask import shards
+from fourier_mask.basis import RealFourier
 from fourier_mask.learn import learn_image_masks
 from fourier_mask.made_from import answers_of
 from fourier_mask.mask_folder import MadeOtherwise, fill, store_image_masks
 from fourier_mask.mask_set import PER_MASK, MaskSet, same_answers
+from fourier_mask.part import Phase
 from fourier_mask.shards import open_masks
 from fourier_mask.store import checksums
 
@@ -323,6 +326,20 @@ def test_a_folder_of_one_loss_is_not_gone_on_with_by_another_of_its_name(tmp_pat
     before = checksums(path)
     with pytest.raises(MadeOtherwise, match="loss.code is"): learn(path, X, None, loss=losses[1])
     assert checksums(learn(path, X, None, loss=losses[0])) == before
+
+
+@pytest.mark.parametrize("name", ["held_part_reference", "u"])
+def test_what_all_masks_share_is_compared_where_no_checksum_speaks_for_it(tmp_path, name):
+    "Found by damaging at random: no shard counts, and a tensor of the part reads as nothing."
+    part = Phase(RealFourier((6, 5)))
+    calm = MaskSet.load(learn(tmp_path / "calm.zarr", X, Y, part=part))
+    path = learn(tmp_path / "masks.zarr", X, Y, part=part)
+    for array in ("checksum", name): shutil.rmtree(path / array / "c")
+    with pytest.warns(UserWarning, match=f"{name} is not what it was"): learn(path, X, Y, part=part)
+    again = MaskSet.load(path)
+    assert torch.equal(again.masks, calm.masks)
+    assert all(torch.equal(again.held[key], value) for key, value in calm.held.items())
+    assert np.array_equal(again.to_xarray()["u"], calm.to_xarray()["u"])
 
 
 class Picky:
