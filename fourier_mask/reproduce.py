@@ -165,9 +165,10 @@ def run_notebook(
 ) -> None:
     "Execute a paper notebook and put what it leaves into its place. Source: ours."
     place, began = Path(folder), time.monotonic()
+    study = Study(parameters["profile"], seed=parameters["seed"], settings=parameters["settings"], progress=False)
     check_folder(place.parent)
     with wait_for(lock_of(place)):
-        if not force and unchanged(place, key, needs_there(item, parameters)): return
+        if not force and unchanged(place, key, needs_there(item, study)): return
         sweep(place)
         beside = place.with_name(f".{place.name}.{os.urandom(8).hex()}.part")
         part = beside / item.name
@@ -179,7 +180,7 @@ def run_notebook(
             if missing: raise RuntimeError(told)
             files = {name: sha256_of(part / name) for name in item.outputs}
             peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-            run = dict(key=key, files=files, made_from=needs_there(item, parameters), peak_mb=round(peak_mb))
+            run = dict(key=key, files=files, made_from=needs_there(item, study), peak_mb=round(peak_mb))
             write_json(part / "run.json", sealed(run | dict(seconds=round(time.monotonic() - began, 1))))
             move_in(part, place)
             (place / failed_copy(item)).unlink(missing_ok=True)
@@ -193,10 +194,9 @@ def failed_copy(item: Item) -> str:
 
 def needs_there(
     item: Item,  # any
-    parameters: dict,  # from `choose`
+    study: Study,  # of its parameters
 ) -> dict[str, str]:  # `Store.files_of` its needs, as far as they are there
     "What the store holds of an item's needs. Source: ours."
-    study = Study(parameters["profile"], seed=parameters["seed"], settings=parameters["settings"], progress=False)
     kinds = {need: need.split(":")[0] for need in item.all_needs()}
     found = {need: study.store.files_of(kind, study.key(need)) for need, kind in kinds.items()}
     return {need: files for need, files in found.items() if files}
@@ -286,7 +286,7 @@ def item_task(
 ) -> Task:  # after its needs, unless it is unchanged
     "The task of running an item. Source: ours."
     key = item_key(item, parameters, study)
-    if not force and unchanged(folder, key, needs_there(item, parameters)): return Task(item.name, state="unchanged")
+    if not force and unchanged(folder, key, needs_there(item, study)): return Task(item.name, state="unchanged")
     return Task(item.name, item.all_needs(), (run_notebook, item, parameters, str(folder), key, force))
 
 # %% ../nbs/44_reproduce.ipynb #code-needed
