@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PASSES', 'AUTHORS_PASSES', 'notebook_parameters', 'choose', 'check_parameter', 'is_a', 'check_changes',
-           'check_injected', 'item_key', 'unchanged', 'make_need', 'run_notebook', 'failed_copy', 'needs_there',
-           'move_in', 'execute', 'plan', 'chosen_items', 'item_task', 'needed', 'cost', 'reproduce', 'line_of',
-           'counted', 'check_jobs', 'check_open_files', 'check_given']
+           'check_injected', 'item_key', 'unchanged', 'make_need', 'run_notebook', 'failed_copy', 'move_in', 'execute',
+           'plan', 'chosen_items', 'item_task', 'needed', 'cost', 'reproduce', 'line_of', 'counted', 'check_jobs',
+           'check_open_files', 'check_given']
 
 # %% ../nbs/44_reproduce.ipynb #code-import-ast-import-hashlib-import
 import ast
@@ -31,7 +31,7 @@ from .record import RUN_AND_METRICS, Item, altered, load_manifest, lock_of, writ
 from .runner import Task, run_tasks
 from .spectrum import brief, whole_number
 from .store import check_folder, project_root
-from .study import ALL, Study, name_of_changes, needs_of
+from .study import ALL, Study, name_of_changes, needs_of, there_of
 
 # %% ../nbs/44_reproduce.ipynb #code-notebook-parameters
 def notebook_parameters(
@@ -168,7 +168,7 @@ def run_notebook(
     study = Study(parameters["profile"], seed=parameters["seed"], settings=parameters["settings"], progress=False)
     check_folder(place.parent)
     with wait_for(lock_of(place)):
-        if not force and unchanged(place, key, needs_there(item, study)): return
+        if not force and unchanged(place, key, there_of(study, item.all_needs())): return
         sweep(place)
         beside = place.with_name(f".{place.name}.{os.urandom(8).hex()}.part")
         part = beside / item.name
@@ -176,30 +176,21 @@ def run_notebook(
         try:
             execute(item, parameters | {"out": str(part)}, part / f"{item.name}.ipynb", place / failed_copy(item))
             missing = [name for name in item.outputs if not (part / name).is_file()]
-            told = f"{item.notebook} did not write {', '.join(missing)}; see its section Record"
-            if missing: raise RuntimeError(told)
+            if missing:
+                told = f"{item.notebook} did not write {', '.join(missing)}; see its section Record"
+                raise RuntimeError(told)
             files = {name: sha256_of(part / name) for name in item.outputs}
             peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-            run = dict(key=key, files=files, made_from=needs_there(item, study), peak_mb=round(peak_mb))
+            run = dict(key=key, files=files, made_from=there_of(study, item.all_needs()), peak_mb=round(peak_mb))
             write_json(part / "run.json", sealed(run | dict(seconds=round(time.monotonic() - began, 1))))
             move_in(part, place)
             (place / failed_copy(item)).unlink(missing_ok=True)
         finally: remove(beside)
 
-# %% ../nbs/44_reproduce.ipynb #code-needs-there
+
 def failed_copy(item: Item) -> str:
     "Name of the executed notebook of a run that failed. Source: ours."
     return f"{item.name}.failed.ipynb"
-
-
-def needs_there(
-    item: Item,  # any
-    study: Study,  # of its parameters
-) -> dict[str, str]:  # `Store.files_of` its needs, as far as they are there
-    "What the store holds of an item's needs. Source: ours."
-    kinds = {need: need.split(":")[0] for need in item.all_needs()}
-    found = {need: study.store.files_of(kind, study.key(need)) for need, kind in kinds.items()}
-    return {need: files for need, files in found.items() if files}
 
 # %% ../nbs/44_reproduce.ipynb #code-moving-in
 def move_in(
@@ -286,7 +277,8 @@ def item_task(
 ) -> Task:  # after its needs, unless it is unchanged
     "The task of running an item. Source: ours."
     key = item_key(item, parameters, study)
-    if not force and unchanged(folder, key, needs_there(item, study)): return Task(item.name, state="unchanged")
+    same = not force and unchanged(folder, key, there_of(study, item.all_needs()))
+    if same: return Task(item.name, state="unchanged")
     return Task(item.name, item.all_needs(), (run_notebook, item, parameters, str(folder), key, force))
 
 # %% ../nbs/44_reproduce.ipynb #code-needed

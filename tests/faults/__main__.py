@@ -2,7 +2,7 @@
 
     python -m faults                       everything; half an hour of it is fuzzing
     python -m faults stored bad_inputs     some of it
-    python -m faults --minutes 5           less fuzzing
+    python -m faults --minutes 5 --seed 9  less fuzzing, other damages
 """
 import argparse
 import sys
@@ -22,6 +22,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; none for all")
     parser.add_argument("--minutes", type=float, default=30, help="of fuzzing folders of masks")
+    parser.add_argument("--seed", type=int, default=0, help="of the first damage of that")
     args = parser.parse_args()
     if unknown := [name for name in args.parts if name not in PARTS]: parser.error(f"no part is called {unknown[0]!r}")
     torch.set_num_threads(1)
@@ -29,7 +30,8 @@ def main() -> int:
     everything, lines = [], []
     for name in args.parts or PARTS:
         began, outcomes = time.monotonic(), []
-        for outcome in PARTS[name].tried(**{"seconds": 60 * args.minutes} if name == "mask_folders" else {}):
+        given = dict(seconds=60 * args.minutes, first=args.seed) if name == "mask_folders" else {}
+        for outcome in PARTS[name].tried(**given):
             outcomes.append(outcome)
             if outcome.state == "failed": print(f"{name}: FAILED {outcome.fault}: {outcome.said}", flush=True)
         told = summary(outcomes).splitlines()[0]

@@ -25,7 +25,7 @@ from small import small_images, small_network
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from faults.outcome import Outcome, outcome_of, summary
+from faults.outcome import Outcome, outcome_of
 from fourier_mask import (
     accuracy,
     band_energies,
@@ -1174,6 +1174,3 @@ def quietly() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-if __name__ == "__main__": print(summary(tried()))

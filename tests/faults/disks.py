@@ -75,7 +75,7 @@ def full(folder: Path) -> Iterator[Outcome]:
         disk.mkdir(exist_ok=True)
         with small_disk(disk, kilobytes) as mounted:
             if not mounted:
-                yield Outcome(f"full disk: {name}", "legitimate", "no file system may be mounted here: not tried")
+                yield Outcome(f"full disk: {name}", "not tried", "no file system may be mounted here")
                 continue
             place = disk / "place"
             wrong = says_what_is_short(lambda begin=begin, place=place: begin(place), errno.ENOSPC)
@@ -96,7 +96,7 @@ def read_only(folder: Path) -> Iterator[Outcome]:
     disk.mkdir()
     with small_disk(disk, 20_000) as mounted:
         if not mounted:
-            yield Outcome("a disk that can only be read", "legitimate", "no file system may be mounted here: not tried")
+            yield Outcome("a disk that can only be read", "not tried", "no file system may be mounted here")
             return
         learn(disk / "masks.zarr"), fetch(disk / "runs")
         before = checksums(disk)

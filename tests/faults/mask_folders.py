@@ -3,6 +3,7 @@
 After each damage a folder is read, looked at, and gone on with. It may be refused in one line that names it and says
 what to do, or give exactly the masks that it held; gone on with, it ends with the numbers of an undisturbed folder.
 """
+import atexit
 import gc
 import json
 import logging
@@ -25,6 +26,7 @@ from hypothesis import strategies as st
 from mask_sets import random_set
 
 from fourier_mask.basis import RealFourier
+from fourier_mask.files import remove
 from fourier_mask.mask_folder import store_image_masks
 from fourier_mask.mask_set import PER_MASK, MaskSet
 from fourier_mask.part import Phase as PhasePart
@@ -53,7 +55,9 @@ def learn(path, model=network):
 @cache
 def folders() -> dict[str, Path]:
     "What is damaged: a set that was saved, a folder that is finished, and one that was left after two of its shards."
-    made = Path(tempfile.mkdtemp(prefix="mask_folders_"))
+    home = tempfile.TemporaryDirectory(prefix="mask_folders_")
+    atexit.register(home.cleanup)
+    made = Path(home.name)
     basis = RealFourier((6, 5))
     save_mask_set(random_set(5, basis=basis, part=PhasePart(basis)), made / "saved", shard_size=2)
 
@@ -78,11 +82,6 @@ def contents(path):
     def told(p): return os.readlink(p) if p.is_symlink() else p.read_bytes() if p.is_file() else "folder"
 
     return {p.relative_to(path).as_posix(): told(p) for p in sorted(path.rglob("*"))}
-
-
-def clear(path):
-    if path.is_dir() and not path.is_symlink(): shutil.rmtree(path)
-    elif os.path.lexists(path): path.unlink()
 
 
 def deep(n): return json.loads("[" * n + "]" * n)
@@ -135,7 +134,7 @@ def alter_file(draw, path):
         ["flip", "cut", "empty", "remove", "folder", "dangling link", "link", "loop", "other", "zeros", "longer"]))
     place, bit = draw(st.integers(0, max(0, len(data) - 1))), draw(st.integers(0, 7))
     content = bytes_of(other)
-    clear(file)
+    remove(file)
     flipped = bytes(b ^ 1 << bit if n == place else b for n, b in enumerate(data))
     if how == "flip": file.write_bytes(flipped)
     if how == "cut": file.write_bytes(data[:place])
@@ -189,7 +188,7 @@ def add_something(draw, path):
 
 def zero_checksum(draw, path):
     piece = path / draw(st.sampled_from(["checksum", "origin"])) / "c" / str(draw(st.integers(0, 2))) / "0"
-    clear(piece)
+    remove(piece)
     return f"{piece.relative_to(path)}: zeros"
 
 
@@ -316,15 +315,3 @@ def tried(
         damage_one()
         yield from found
         number += max(most, len(found))
-
-
-if __name__ == "__main__":
-    import sys
-
-    from .outcome import summary
-
-    outcomes = []
-    for each in tried(float(sys.argv[1]), first=int(sys.argv[2]) if len(sys.argv) > 2 else 0):
-        outcomes.append(each)
-        if each.state == "failed": print(each, flush=True)
-    print(summary(outcomes))

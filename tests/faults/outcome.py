@@ -7,6 +7,7 @@ STATES = {
     "refused": "in one line that names what is wrong",
     "mended": "noticed, named, and computed again or gone on with, to the same numbers",
     "legitimate": "documented to work, and it did",
+    "not tried": "this machine does not permit it",
     "failed": "anything else: wrong numbers, a foreign exception, a hang, something lost",
 }
 REFUSALS = (ValueError, TypeError, OSError)

@@ -4,12 +4,14 @@ What was computed is asked for again. It must come back with the same numbers an
 (mended), or be refused by name; the same numbers without a word are a failure as well, unless nothing was lost.
 """
 import json
+import os
 import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -17,10 +19,12 @@ from PIL import Image
 
 from faults.outcome import REFUSALS, Outcome
 from fourier_mask.device import on_device
+from fourier_mask.files import remove
 from fourier_mask.imagenette import CLASSES, imagenette5, prepare_imagenette5
 from fourier_mask.mask_set import PER_MASK
 from fourier_mask.record import read_items
 from fourier_mask.reproduce import plan, run_notebook
+from fourier_mask.runner import Task
 from fourier_mask.store import Store
 from fourier_mask.study import Study
 
@@ -200,28 +204,39 @@ def mask_and_set(root): return dataset_mask(root) + class_masks(root)
 
 
 def figures(root: Path) -> Iterator[Outcome]:
-    "Files of an item: each is noticed by the next run, and none of them gets into the report."
-    tasks, folder, study = plan(["fig_01"], "smoke", TINY | {"need_mb": 0})
-    item, parameters, place, key, _ = tasks["fig_01"].call[1:]
-    run_notebook(item, parameters, place, key)
-    for name in ("run.json", "metrics.json", "fig_01.png", "fig_01.pdf"):
-        content = (Path(place) / name).read_bytes()
-        for what, damage in DAMAGES.items():
-            fault = f"{name} of an item: {what}"
-            damage(Path(place) / name)
-            again = plan(["fig_01"], "smoke", TINY | {"need_mb": 0})[0]["fig_01"].state == "waiting"
-            metrics, wrong = read_items(folder)
-            shown = "fig_01" in metrics and (name != "fig_01.png" or (Path(place) / name).is_file())
-            hidden = wrong.get("fig_01", "")
-            fair = again and (bool(hidden) or not shown or not (Path(place) / name).is_file())
-            yield Outcome(fault, "mended" if fair else "failed", hidden or f"run again: {again}, shown: {shown}")
-            if (Path(place) / name).is_dir(): (Path(place) / name).rmdir()
-            else: (Path(place) / name).unlink(missing_ok=True)
-            (Path(place) / name).write_bytes(content)
+    "Files of an item: each damage is noticed by the next run, and nothing altered gets into the report."
+    places = {"FOURIER_MASK_RUNS": str(root / "runs"), "FOURIER_MASK_FIGURES": str(root / "figures")}
+    with mock.patch.dict(os.environ, places):
+        call, folder = planned().call, root / "figures" / "smoke"
+        run_notebook(*call[1:])
+        place = Path(call[3])
+        whole = {path.name: path.read_bytes() for path in place.iterdir()}
+        wanted = read_items(place.parent)[0]
+        assert planned().state == "unchanged" and folder in place.parents
+        for name in ("run.json", "metrics.json", "fig_01.png", "fig_01.pdf"):
+            for what, damage in DAMAGES.items():
+                damage(place / name)
+                again, (shown, wrong) = planned().state == "waiting", read_items(place.parent)
+                harmless = not shown or shown == wanted and name not in ("metrics.json", "fig_01.png")
+                fair = again and (name in wrong.get("fig_01", "") or harmless)
+                said = wrong.get("fig_01", "shown as it was" if shown else "not shown")
+                told = f"run again: {again}; {said}"
+                yield Outcome(f"{name} of an item: {what}", "mended" if fair else "failed", told)
+                remove(place / name)
+                (place / name).write_bytes(whole[name])
+        (place / "fig_01.png").write_bytes(b"")
+        run_notebook(*planned().call[1:])
+        same = planned().state == "unchanged" and (place / "fig_01.png").read_bytes() == whole["fig_01.png"]
+        yield Outcome("an item with a damaged picture, run again", "mended" if same else "failed")
+
+
+def planned() -> Task:
+    "What is to be done about an item that needs no network."
+    return plan(["fig_01"], "smoke", TINY | {"need_mb": 0})[0]["fig_01"]
 
 
 def tried(every: int = 1) -> Iterator[Outcome]:
-    "All of them, or each so many-th."
+    "All of them, or each so many-th of those of the store."
     with on_device("cpu"), tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         root, number = Path(folder) / "root", 0
         warnings.simplefilter("ignore")
@@ -237,3 +252,4 @@ def tried(every: int = 1) -> Iterator[Outcome]:
                                    ("two sets of image masks", "runs/*_masks/*", mask_and_set)):
             wanted = ask(root)
             yield exchanged(root, pattern, ask, wanted, what)
+        yield from figures(root)
