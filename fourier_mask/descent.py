@@ -186,11 +186,12 @@ class Newton(Pace):
     memory: float = 0.5  # share of the earlier slopes in the average
     tolerance: float = 0.005  # a predicted decrease that does not pay, as a share of the objective above 1
     patience: int = 2  # steps in a row that do not pay before a mask is done
+    worth: float = 2.0  # of a mask of one image that meets the goal, in masks that do not
 
     def step(self, problem: Problem, state: State, told: Pass, number: int, total: int) -> State:
         "Judge the last step, then take the next."
         value = told.value(problem.weight)
-        worth = torch.where(told.met == state.best_met, 1.0, torch.where(told.met, 2.0, 0.5))  # of keeping the answer
+        worth = torch.where(told.met, self.worth, 1 / self.worth).where(told.met != state.best_met, 1.0)
         better = value < worth * state.best_value
         best = torch.where(better[:, None, None], state.theta, state.best)
         best_value = torch.where(better, value, state.best_value)

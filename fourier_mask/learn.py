@@ -7,15 +7,20 @@ __all__ = ['learn_image_masks']
 
 # %% ../nbs/19_learn.ipynb #code-imports
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from .basis import Basis
 from .form import Form
 from .goal import Goal, Loss, cross_entropy
+from .images import read_images
 from .learner import learn_part, mask_bar, parts_of, tell_unsettled
+from .made_from import network_settings
 from .mask_set import MaskSet
 from .part import Part
 from .settings import ImageMaskSettings, check_batch_size, check_images, check_targets, checked
@@ -24,8 +29,8 @@ from .workers import learn_on_workers
 # %% ../nbs/19_learn.ipynb #code-learn-image-masks
 def learn_image_masks(
     model: Callable,  # from a batch of images to outputs; `Normalized` is masked behind its centring
-    images: Float[Tensor, "b c *space"],  # in [0, 1] for `Normalized`, else as the model takes them
-    labels: Tensor | None = None,  # targets of the loss, one for each image; None for the model's own classes
+    images: Tensor | np.ndarray | str | Path | Dataset | DataLoader,  # in [0, 1] for `Normalized`
+    labels: Tensor | np.ndarray | str = "predicted",  # the model's own classes; those that come with images, "given"
     *,
     weight: float = 0.07,  # λ of Eq. 2, at least 0
     basis: str | Basis = "fourier",  # or "cosine", "wavelet", or a Basis
@@ -37,10 +42,11 @@ def learn_image_masks(
     output_fn: Callable | None = None,  # picks the outputs from the model's result
     client=None,  # `dask.distributed.Client`: learn them on its workers, a batch each
     progress: bool = True,  # show a bar
-    **settings,  # of `ImageMaskSettings`: p, schedule, steps, tolerance, channels, initial, starts, seed, precision
+    **settings,  # of `ImageMaskSettings`: p, schedule, steps, tolerance, channels, keep_prediction, starts, seed …
 ) -> MaskSet:  # of b masks, in the order of the images
     "Learn the mask that a network needs for each image. Source: Section 2.1, Eq. 2, and Section 3.2."
     chosen = checked(ImageMaskSettings, weight=weight, **settings)
+    images, labels = read_images(images, labels, model, needed=loss in ("cross_entropy", cross_entropy))
     check_images(images)
     parts = parts_of(tuple(images.shape[2:]), basis, form, part, goal, loss)
     batch_size = check_batch_size(batch_size)
@@ -52,4 +58,4 @@ def learn_image_masks(
         with mask_bar(len(images), progress) as bar:
             masks = learn_part(model, images, labels, index, chosen, parts, batch_size, output_fn, bar, alone)
     tell_unsettled(masks)
-    return masks
+    return replace(masks, settings=masks.settings | network_settings(model))

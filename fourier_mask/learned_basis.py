@@ -10,7 +10,9 @@ __all__ = ['MOST', 'clamped', 'moved', 'products', 'residuals_left', 'step_for_o
 # %% ../nbs/23_learned_basis.ipynb #code-imports
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -20,7 +22,9 @@ from tqdm.auto import tqdm
 from .basis import Cosine, Linear, RealFourier, principal_components
 from .dataset_mask import learn_dataset_mask
 from .device import computing
+from .filtering import what_is_left
 from .goal import KNEE, Goal, Loss, classes_of, cost, cost_slope, cross_entropy, goal_from, loss_from
+from .images import targets_of
 from .learner import check_answers
 from .mask import check_fits
 from .prepare import Network, Source, check_callable, prepared, source_of, split
@@ -238,7 +242,7 @@ MOST = 4096  # images times channels, and pixels: each makes a matrix of so many
 def learn_basis(
     model: Callable,  # from a batch of images to outputs; `Normalized` is masked behind its centring
     images: Float[Tensor, "b c *space"],  # in [0, 1] for `Normalized`, else as the model takes them
-    labels: Tensor | None = None,  # targets of the loss, one for each image; None for the model's own classes
+    labels: Tensor | np.ndarray | str = "predicted",  # targets of the loss; the model's own classes
     *,
     weight: float = 0.2,  # λ of Eq. 2, above 0
     loss: str | Loss = "cross_entropy",  # or "kullback_leibler", "squared_error", or a function
@@ -254,12 +258,13 @@ def learn_basis(
     batch_size = check_batch_size(batch_size, needed=True)
     check_callable("tell", tell)
     loss, goal, space = loss_from(loss), goal_from(goal), tuple(images.shape[2:])
-    check_targets(labels, len(images), loss is cross_entropy)
+    targets = targets_of(labels, None, loss is cross_entropy)
+    check_targets(targets, len(images), loss is cross_entropy)
     with (computing("float32"), prepared(model, images, output_fn) as network,
           tqdm(desc="learned basis, steps", disable=not progress) as bar):
         pixels = Linear(torch.eye(images[0, 0].numel()), space).to(network.device or images.device)
         owner = torch.zeros(len(images), dtype=torch.long)
-        source = source_of(network, pixels, images, labels, owner, batch_size)
+        source = source_of(network, pixels, images, targets, owner, batch_size)
         check_answers(source, loss, goal)
         problem = OperatorProblem(network, source, goal, loss, weight, batch_size)
         walked = walk(problem, steps, lambda operator: (bar.update(), tell(operator)))
@@ -335,7 +340,7 @@ def compare_bases(
     asked = dict(weight=weight, progress=progress)
     for name, basis in bases.items():
         found[name] = learn_dataset_mask(model, images, labels, basis=basis, epochs=steps, **asked)
-        rows.append(row_of(name, found[name][0], kept_of(model, found[name].apply, unseen)))
+        rows.append(row_of(name, found[name][0], kept_of(model, partial(what_is_left, found[name]), unseen)))
 
     def tell(operator):
         leave = lambda x: (x.flatten(2) @ operator.to(x)).view_as(x)  # noqa: E731

@@ -31,8 +31,9 @@ from .device import on_threads
 from .files import Damaged, place_of, put_aside, sweep, wait_for, write_whole, writing
 from .form import Form
 from .goal import Goal, Loss
+from .images import Shard, Supply, supply_of
 from .learner import MaskBar, learn_part, mask_bar, parts_of, tell_counts
-from .made_from import Shard, Supply, answers_of, origin_of, supply_of, weights_digest
+from .made_from import answers_of, network_settings, origin_of
 from .mask_set import MaskSet, differences, held_of, same_answers
 from .part import Part
 from .settings import ImageMaskSettings, check_batch_size, checked
@@ -59,14 +60,14 @@ def said_of(
     "What a folder says of its masks: how they are learned, and by which network. Source: ours."
     told = asked.settings.model_dump() | asked.parts.settings
     answers = answers_of(asked.model, asked.output_fn, images)
-    return told | dict(learner="image", network=weights_digest(asked.model), answers=answers)
+    return told | network_settings(asked.model) | dict(learner="image", answers=answers)
 
 # %% ../nbs/30_mask_folder.ipynb #code-store-image-masks
 def store_image_masks(
     path: str | Path,  # folder to make or to go on with, by convention ending in .zarr
     model: Callable,  # as for `learn_image_masks`, like all that is not explained here
-    images: Tensor | Dataset,  # a data set yields (image, label) and need not fit into memory
-    labels: Tensor | None = None,  # None for those of a data set, or for the model's own answers
+    images: Tensor | np.ndarray | str | Path | Dataset,  # a folder or a data set need not fit into memory
+    labels: Tensor | np.ndarray | str = "predicted",
     *,
     index: Tensor | None = None,  # row of each image in the data set it comes from; None for 0 … n − 1
     shard_size: int = 256,  # images a shard of a new folder: what is lost at most when it is killed
@@ -80,11 +81,11 @@ def store_image_masks(
     output_fn: Callable | None = None,
     client=None,  # `dask.distributed.Client`, whose workers learn and write the shards; they must see the folder
     progress: bool = True,
-    **settings,  # of `learn_image_masks`: p, schedule, steps, tolerance, channels, initial, seed, precision
+    **settings,  # of `learn_image_masks`
 ) -> Path:  # the folder; read it with `MaskSet.load`, or as it is needed with `open_masks`
     "Learn masks of images into a folder, and go on where it was left. Source: ours."
     path, chosen = place_of(path), checked(ImageMaskSettings, weight=weight, **settings)
-    supply = supply_of(images, labels, index, loss)
+    supply = supply_of(images, labels, index, loss, model)
     first, place = supply[:1][0], path.resolve() if path.is_dir() else path
     asked = Asked(model, chosen, parts_of(tuple(first.shape[2:]), basis, form, part, goal, loss), output_fn)
     check_how(shard_size, batch_size, client)

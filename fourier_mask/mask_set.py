@@ -4,14 +4,10 @@
 
 # %% auto #0
 __all__ = ['PER_MASK', 'NOT_GIVEN', 'USUAL', 'NAMES', 'MAY_DIFFER', 'MaskSet', 'name_of', 'fields_of', 'number_of_masks', 'plain',
-           'check_planes', 'check_mask_set', 'check_tensors', 'told', 'table_of', 'subset', 'join_mask_sets',
-           'differences', 'same_answers', 'basis_of', 'part_of', 'filter_images', 'centered_planes', 'complement_set',
-           'size_of', 'mask_set_html', 'png']
+           'check_planes', 'check_mask_set', 'check_tensors', 'told', 'table_of', 'centered_planes', 'subset',
+           'join_mask_sets', 'differences', 'same_answers']
 
 # %% ../nbs/13_mask_set.ipynb #code-imports
-import base64
-import copy
-import io
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -25,9 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .basis import Basis
-from .mask import check_fits, complement
-from .part import Part, built, check_part, held_of
+from .part import held_of  # noqa: F401  # for those who read and write sets
 from .spectrum import brief, mirror
 
 # %% ../nbs/13_mask_set.ipynb #code-per-mask
@@ -65,6 +59,9 @@ class MaskSet:
     reached: Float[Tensor, "n"] | None = None  # share of its images for which the goal was reached
     held: Mapping[str, Tensor] = field(default_factory=dict)  # from `held_of`
     source: tuple[str, str] | None = field(default=None, init=False)  # folder it was read from, and its checksum
+    apply: ClassVar[Callable[..., Tensor]]  # to images; this and the next two are given to it by the page of filtering
+    complement: ClassVar[Callable[..., "MaskSet"]]  # of each mask, binary unless that is refused
+    _repr_html_: ClassVar[Callable[..., str]]
     save: ClassVar[Callable[..., Path]]  # into a folder; this and the next two are given to it by the page of shards
     load: ClassVar[Callable[..., "MaskSet"]]  # from a folder
     to_xarray: ClassVar[Callable]  # as a Dataset of xarray
@@ -76,12 +73,8 @@ class MaskSet:
     def __len__(self) -> int: return len(self.masks)
     def __getitem__(self, index) -> "MaskSet": return subset(self, index)
     def __repr__(self) -> str: return told(self)
-    def _repr_html_(self) -> str: return mask_set_html(self)
     def summary(self) -> pd.DataFrame: return table_of(self)
     def centered(self) -> Tensor: return centered_planes(self)
-    def complement(self, *, binary: bool = True) -> "MaskSet": return complement_set(self, binary)
-    def apply(self, images: Tensor, *, basis: Basis | None = None, part: Part | None = None) -> Tensor:
-        return filter_images(self, images, basis, part)
     @classmethod
     def join(cls, sets: "list[MaskSet]") -> "MaskSet": return join_mask_sets(sets)
     @property
@@ -220,6 +213,14 @@ def table_of(
     "What is known of each mask. Source: ours."
     return pd.DataFrame({name: getattr(masks, name).cpu().numpy() for name in PER_MASK})
 
+# %% ../nbs/13_mask_set.ipynb #code-centered
+def centered_planes(
+    masks: MaskSet,  # any
+) -> Float[Tensor, "n channels *space"]:
+    "Masks with zero frequency in the middle, as pictures show them; of other bases the plane as it is. Source: ours."
+    if name_of(masks.settings, "basis") != "RealFourier": return masks.masks
+    return torch.fft.fftshift(masks.masks, dim=tuple(range(2, masks.masks.ndim)))
+
 # %% ../nbs/13_mask_set.ipynb #code-subset
 def subset(
     masks: MaskSet,  # is not changed
@@ -287,105 +288,3 @@ def same_answers(
     except (TypeError, ValueError): return False
     if a.shape != b.shape or (np.isnan(a) != np.isnan(b)).any(): return False
     return a.ndim == 1 and bool(np.nansum((a - b) ** 2) <= 1e-6 * np.nansum(a**2))
-
-# %% ../nbs/13_mask_set.ipynb #code-built-again
-def basis_of(
-    masks: MaskSet,  # any
-) -> Basis:  # on the processor
-    "The basis of a set. Source: ours."
-    usual = {"name": "RealFourier", "space": masks.masks.shape[2:]}
-    return built("basis", masks.settings.get("basis", usual), masks.held)
-
-
-def part_of(
-    masks: MaskSet,  # any
-    basis: Basis,  # its basis
-) -> Part:  # on the processor
-    "The part of a set. Source: ours."
-    part = built("part", masks.settings.get("part", {"name": "Filter"}), masks.held)
-    check_part(part, basis)
-    return part
-
-# %% ../nbs/13_mask_set.ipynb #code-filter
-def filter_images(
-    masks: MaskSet,  # any
-    images: Float[Tensor, "b c *space"],  # as the network takes them; on their device and in their precision
-    basis: Basis | None = None,  # None for the set's own
-    part: Part | None = None,  # None for the set's own
-) -> Float[Tensor, "b c *space"]:
-    "Images as masks leave them. Source: Section 2.1."
-    space = tuple(masks.masks.shape[2:])
-    check_fits(images, space, *masks.masks.shape[:2])
-    exact = images if images.dtype == torch.float64 else images.float()  # no transform is made in half precision
-    basis = basis_of(masks) if basis is None else copy.deepcopy(basis)  # a copy, since `.to` moves the module itself
-    if not isinstance(basis, Basis) or tuple(basis.space) != space:
-        raise ValueError(f"basis must be of the masks' size, {space}; got "
-                         f"{brief(getattr(basis, 'space', basis))}. Build a Basis for {space}.")
-    part = part_of(masks, basis) if part is None else copy.deepcopy(part)
-    check_part(part, basis)
-    with torch.no_grad():
-        basis, part = basis.to(images.device), part.to(images.device)
-        m = basis.orbit_values(masks.masks.to(exact))[..., basis.orbits]
-        return basis.inverse(part(basis.forward(exact), m)).to(images.dtype)
-
-
-def centered_planes(
-    masks: MaskSet,  # any
-) -> Float[Tensor, "n channels *space"]:
-    "Masks with zero frequency in the middle, as pictures show them; of other bases the plane as it is. Source: ours."
-    if name_of(masks.settings, "basis") != "RealFourier": return masks.masks
-    return torch.fft.fftshift(masks.masks, dim=tuple(range(2, masks.masks.ndim)))
-
-# %% ../nbs/13_mask_set.ipynb #code-complement
-def complement_set(
-    masks: MaskSet,  # is not changed
-    binary: bool,  # as for `complement`
-) -> MaskSet:
-    "The set of complements. Source: Section 3.2."
-    if name_of(masks.settings, "part") != "Filter":
-        raise ValueError("complement is for masks whose part is Filter; these have "
-                         f"{name_of(masks.settings, 'part')}. To act with 1 − m, pass part=Rest(part) to apply.")
-    planes = complement(masks.masks, binary=binary)
-    unknown = torch.full_like(masks.objective, torch.nan)
-    return replace(masks, masks=planes, sparsity=size_of(planes, masks.settings.get("p", 1)), trace={},
-                   settings={**masks.settings, "complement": "binary" if binary else "soft"},
-                   **dict.fromkeys(("objective", "invariance", "prediction_kept", "reached"), unknown))
-
-
-def size_of(
-    planes: Float[Tensor, "n channels *space"],  # in [0, 1]
-    p: float,  # order of the norm, at least 1
-) -> Float[Tensor, "n"]:  # ‖M‖ₚ / ‖1‖ₚ
-    "Size of masks on the full plane. Source: second term of Eq. 2."
-    flat = planes.flatten(1).double()
-    largest = flat.amax(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)  # no power leaves the range
-    return (largest[:, 0] * (flat / largest).pow(p).mean(1).pow(1 / p)).float()
-
-# %% ../nbs/13_mask_set.ipynb #code-html
-def mask_set_html(
-    masks: MaskSet,  # any
-    most: int = 12,  # how many to show
-) -> str:
-    "The masks as small pictures. Source: ours."
-    shown = masks.centered()[:most].mean(1)
-    if shown.ndim == 2: shown = shown[:, None].expand(-1, 8, -1)
-    if shown.ndim == 4: shown = shown.mean(1)
-    figures = "".join(
-        '<figure style="display:inline-block;margin:4px;text-align:center">'
-        f'<img src="{png(plane)}" style="width:96px;image-rendering:pixelated">'
-        f"<figcaption>{i}: {masks.sparsity[i]:.3f}</figcaption></figure>"
-        for i, plane in enumerate(shown)
-    )
-    more = f"<p>and {len(masks) - len(shown)} more</p>" if len(masks) > len(shown) else ""
-    return f"<p><b>{masks!r}</b>, 0 dark to 1 bright, the size ‖M‖/‖1‖ below each</p>{figures}{more}"
-
-
-def png(
-    plane: Float[Tensor, "h w"],  # in [0, 1]
-) -> str:  # a data URL
-    "A plane as a picture. Source: ours."
-    from matplotlib.image import imsave
-
-    buffer = io.BytesIO()
-    imsave(buffer, plane.cpu().numpy(), vmin=0, vmax=1, cmap="turbo", format="png")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

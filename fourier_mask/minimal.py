@@ -17,7 +17,8 @@ from torch import Tensor
 from .descent import Problem
 from .form import FORMS, Layout
 from .goal import Keep, classes_of, cross_entropy
-from .mask_set import MaskSet, basis_of, part_of
+from .filtering import basis_of, part_of
+from .mask_set import MaskSet
 from .prepare import Source, prepared, source_of
 from .settings import check_batch_size, check_images
 from .spectrum import brief, is_real

@@ -8,20 +8,24 @@ __all__ = ['MaskPath', 'learn_mask_path', 'walk_path']
 # %% ../nbs/21_path.ipynb #code-imports
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from .basis import Basis
 from .device import computing
 from .form import Form
 from .goal import Goal, Loss, cross_entropy
+from .images import read_images
 from fourier_mask.learner import (
     MaskBar, Parts, find_batch_size, mask_bar, parts_of, problem_of, starts_of, tell_unsettled, walked,
 )
+from .made_from import network_settings
 from .mask_set import PER_MASK, MaskSet, held_of
 from .part import Part
 from .prepare import prepared
@@ -66,8 +70,8 @@ class MaskPath:
 # %% ../nbs/21_path.ipynb #code-learn-mask-path
 def learn_mask_path(
     model: Callable,  # as for `learn_image_masks`, like all others
-    images: Float[Tensor, "b c *space"],
-    labels: Tensor | None = None,
+    images: Tensor | np.ndarray | str | Path | Dataset | DataLoader,
+    labels: Tensor | np.ndarray | str = "predicted",
     *,
     weights: list[float] | tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0),  # λ, at least two different ones, above 0
     basis: str | Basis = "fourier",
@@ -82,26 +86,27 @@ def learn_mask_path(
 ) -> MaskPath:  # of b masks at each weight
     "Learn the masks of single images at one λ after the other. Source: Eq. 2; ours as a path."
     refuse_name(settings, "weight", "weights")
+    images, targets = read_images(images, labels, model, needed=loss in ("cross_entropy", cross_entropy))
     check_images(images)
     batch_size = check_batch_size(batch_size)
     several = isinstance(weights, Iterable) and not isinstance(weights, str)
-    given = list(weights) if several else [weights]
-    ascending = sorted({checked(ImageMaskSettings, {"weight": "weights"}, weight=weight).weight for weight in given})
+    listed = list(weights) if several else [weights]
+    ascending = sorted({checked(ImageMaskSettings, {"weight": "weights"}, weight=weight).weight for weight in listed})
     if len(ascending) < 2 or ascending[0] <= 0:
-        raise ValueError(f"weights must be at least two different numbers above 0; got {brief(given)}.")
+        raise ValueError(f"weights must be at least two different numbers above 0; got {brief(listed)}.")
     chosen = [checked(ImageMaskSettings, **settings, weight=weight) for weight in ascending]
     parts = parts_of(tuple(images.shape[2:]), basis, form, part, goal, loss)
-    check_targets(labels, len(images), parts.loss is cross_entropy)
-    size = batch_size or find_batch_size(model, images, chosen[0], parts, output_fn, labels=labels)
+    check_targets(targets, len(images), parts.loss is cross_entropy)
+    size = batch_size or find_batch_size(model, images, chosen[0], parts, output_fn, labels=targets)
     fill, pieces = size >= 4 and len(images) > 1, []
     with mask_bar(len(images) * len(chosen), progress) as bar:
         for rows in torch.arange(len(images)).split(size):
-            targets = None if labels is None else labels[rows]
-            pieces.append(walk_path(model, images[rows], targets, chosen, parts, size, output_fn, bar, fill))
-    sets = []
+            own = None if targets is None else targets[rows]
+            pieces.append(walk_path(model, images[rows], own, chosen, parts, size, output_fn, bar, fill))
+    sets, network = [], network_settings(model)
     for number, each in enumerate(chosen):
         fields = {name: torch.cat([piece[number][name] for piece in pieces]) for name in pieces[0][number]}
-        told = each.model_dump() | parts.settings | dict(learner="image", batch_size=size)
+        told = each.model_dump() | parts.settings | network | dict(learner="image", batch_size=size)
         sets.append(MaskSet(**fields, settings=told, held=held_of(parts.basis, parts.part)))
     tell_unsettled(*sets)
     return MaskPath(tuple(ascending), tuple(sets))

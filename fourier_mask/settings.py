@@ -5,18 +5,16 @@
 # %% auto #0
 __all__ = ['Whole', 'Number', 'Kind', 'whole', 'number', 'OneLine', 'Settings', 'said_of', 'checked', 'MaskSettings',
            'ImageMaskSettings', 'DatasetMaskSettings', 'check_images', 'check_labels', 'check_targets',
-           'check_batch_size', 'refuse_name', 'pairs_wanted', 'check_pair']
+           'check_batch_size', 'refuse_name']
 
 # %% ../nbs/15_settings.ipynb #code-imports
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from .goal import MISFITS
 from .spectrum import brief, is_real, is_whole, whole_number
 
 # %% ../nbs/15_settings.ipynb #code-base
@@ -103,6 +101,7 @@ class ImageMaskSettings(MaskSettings):
     "How masks of single images are learned. Source: Section 3.2."
 
     weight: Number = Field(0.07, ge=0, description="λ of Eq. 2")
+    keep_prediction: bool = Field(False, description="whether only masks count that reach their goal, at any price")
 
 
 class DatasetMaskSettings(MaskSettings):
@@ -174,25 +173,3 @@ def refuse_name(
 ) -> None:
     "Refuse an argument that has another name here. Source: ours."
     if name in given: raise TypeError(f"{name} is not an argument here; pass {instead}=.")
-
-# %% ../nbs/15_settings.ipynb #code-pairs
-@contextmanager
-def pairs_wanted(
-    kind: str,  # of what is read
-) -> Iterator[None]:
-    "One line, with the first error behind it, for a data set that cannot be read. Source: ours."
-    try: yield
-    except MISFITS as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise ValueError("images must yield pairs (image, label), tensors of one size and numbers; this "
-                         f"{kind} fails ({said}). Take one of them yourself first.") from error
-
-
-def check_pair(
-    pair,  # what was read
-    kind: str,  # of what it was read from
-) -> None:
-    "Refuse what is not an image and its label, or those of a batch. Source: ours."
-    if isinstance(pair, (tuple, list)) and len(pair) == 2: return
-    raise ValueError(f"images must yield pairs (image, label); this {kind} yields {type(pair).__name__}"
-                     + f" of {len(pair)}" * isinstance(pair, (tuple, list)) + ". Give each image its label.")

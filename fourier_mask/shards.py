@@ -13,7 +13,7 @@ __all__ = ['FORMAT', 'AXES', 'COORDINATES', 'EMPTY', 'SHARED', 'WANTING', 'dimen
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -237,7 +237,7 @@ def piece(dataset: xr.Dataset, name: str, number: int) -> bytes | None:
 
 # %% ../nbs/14_shards.ipynb #code-checksum
 def checksum(
-    parts: list[np.ndarray | bytes],  # in a fixed order
+    parts: Iterable[np.ndarray | bytes],  # in a fixed order
 ) -> bytes:  # 32
     "SHA-256 of numbers, their types and shapes. Source: ours."
     digest = hashlib.sha256()

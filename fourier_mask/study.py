@@ -40,7 +40,7 @@ from .train import REGIMES, Regime, attacked, new_network, predict, train_networ
 from .workers import Asked
 
 # %% ../nbs/41_study.ipynb #code-study
-RECIPE = 3
+RECIPE = 4
 KINDS = ("network", "dataset_mask", "class_masks", "image_masks", "attacked_masks")  # of each regime
 ALL = [f"{kind}:{regime}" for kind in KINDS for regime in REGIMES] + ["selection:natural"]  # what can be asked for
 
@@ -300,8 +300,8 @@ def make_dataset_mask(study: Study, need: str, part: Path) -> dict:
     val, network = study.data.val, study.network(need.split(":")[1])
     masks = learn_dataset_mask(network, val.images, val.labels, **called(study))
     masks.save(part / "masks.zarr")
-    with torch.no_grad(): filtered = masks[:1].apply(network.center(val.images.to(study.device)))
-    answers = {"clean": predict(network, val.images), "masked": predict(network.model, filtered)}
+    filtered = masks[:1].apply(val.images.to(study.device))
+    answers = {"clean": predict(network, val.images), "masked": predict(network, filtered)}
     save_file(answers, part / "logits.safetensors")
     return what_is_known(masks) | made_on(study)
 

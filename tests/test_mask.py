@@ -14,7 +14,8 @@ from fourier_mask.basis import Cosine, Linear, RealFourier
 from fourier_mask.form import Rings
 from fourier_mask.goal import Change, Keep
 from fourier_mask.mask import FourierMask, complement
-from fourier_mask.mask_set import PER_MASK, MaskSet, basis_of, part_of
+from fourier_mask.filtering import basis_of, part_of
+from fourier_mask.mask_set import PER_MASK, MaskSet
 from fourier_mask.part import Amplitude, Filter, Phase, Rest, held_of, mean_amplitude
 from fourier_mask.spectrum import mirror, symmetrize
 
