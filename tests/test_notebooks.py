@@ -2,6 +2,7 @@
 import ast
 import filecmp
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -48,18 +49,103 @@ def git(*words):
     return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
-def test_the_readmes_table_is_the_committed_gallerys():
+def committed_gallery():
+    "Values by item, in the manifest's order, as committed: a reader may have made theirs again."
     paths = git("ls-files", "figures/quick/*/metrics.json").split()
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = {path.split("/")[2] for path in paths}
+    values = {path.split("/")[2]: json.loads(git("show", f"HEAD:{path}"))["values"] for path in paths}
     made = {name for name, item in load_manifest().items() if "quick" in item.profiles}
-    assert made <= shown <= load_manifest().keys()
-    for path in paths:
-        committed = json.loads(git("show", f"HEAD:{path}"))
-        for value in committed["values"]:
+    assert made <= values.keys() <= load_manifest().keys()
+    return {name: values[name] for name in load_manifest() if name in values}
+
+
+def test_the_gallerys_page_holds_every_value_that_was_committed():
+    page = (ROOT / "figures" / "quick" / "README.md").read_text(encoding="utf-8")
+    count = 0
+    for item, values in committed_gallery().items():
+        for value in values:
             if not value["verdict"]: continue
-            row = rf"\| {committed['item']} \| {re.escape(value['name'])} \| .*{re.escape(number(value['value']))}.* "
-            assert re.search(row + rf"\| {value['verdict']} \|", readme), value
+            row = rf"\| {item} \| {re.escape(value['name'])} \| .*{re.escape(number(value['value']))}.* "
+            assert re.search(row + rf"\| {value['verdict']} \|", page), value
+            count += 1
+    assert page.count("\n| ") == count + 2
+
+
+def readme_rows():
+    "The README's table of what was found, a line for each item."
+    return re.findall(r"^\| \[(?:Fig|Tab)\. .*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def index_functions():
+    "What the hidden cells of the README's page define."
+    cells, known = {c.id: c.source for c in code(ROOT / "nbs" / "index.ipynb")}, {}
+    for name in ("found-claims", "found-claims-on", "found-rows"): exec(cells[name], known)
+    return known
+
+
+def test_the_readme_has_one_row_for_each_item_of_the_committed_gallery():
+    known, gallery = index_functions(), committed_gallery()
+    made = [known["markdown"]([known["found_row"](item, values)]) for item, values in gallery.items()]
+    assert readme_rows() == [row.replace("](../", "](") for row in made]
+    count = sum(bool(value["verdict"]) for values in gallery.values() for value in values)
+    assert f"All {count} values" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readmes_numbers_and_verdicts_are_the_committed_gallerys():
+    "Found in the text, whatever made it: no number may be typed in."
+    for row, values in zip(readme_rows(), committed_gallery().values(), strict=True):
+        _, _, found, verdict = row.strip("| ").split(" | ")
+        assert re.search(r"\d", found) and not foreign_numbers(found, values), row
+        said = [value["verdict"] for value in values if value["verdict"] in ("match", "differs")]
+        word = "partly" if len({*said}) == 2 else said[0] if said else "by construction"
+        assert verdict == (f"{word}, {said.count('match')} of {len(said)}" if said else word), row
+
+
+def foreign_numbers(text, values):
+    "Numbers in a text that are no rounding of a value, its spread or the paper's number, nor of one in per cent."
+    own = [abs(given) for value in values for given in (value["value"], value["spread"], value["paper"])
+           if given is not None]
+    foreign = []
+    for found in re.findall(r"\d+(?:\.\d+)?(?:e−\d+)?", text):
+        digits, _, exponent = found.partition("e−")
+        unit = 10.0 ** -(len(digits.partition(".")[2]) + int(exponent or 0))
+        wanted = float(found.replace("−", "-"))
+        if not any(abs(given - wanted) <= 0.501 * unit for one in own for given in (one, 100 * one)):
+            foreign.append(found)
+    return foreign
+
+
+def test_what_looks_for_foreign_numbers_can_find_them():
+    values = [dict(value=-0.0512, spread=0.1, paper=None), dict(value=2.2e-14, spread=None, paper=0.3)]
+    assert not foreign_numbers("−5.1 % ± 0.1, 2e−14 and 30 %; −0.05", values)
+    assert foreign_numbers("5.2 %, 3e−14, 0.06 and 31", values) == ["5.2", "3e−14", "0.06", "31"]
+
+
+@pytest.mark.parametrize(("said", "verdict"), [
+    (["match", "match", "", "not comparable"], "match, 2 of 2"),
+    (["match", "differs", "by construction"], "partly, 1 of 2"),
+    (["differs", "not comparable"], "differs, 0 of 1"),
+    (["by construction", "not comparable", ""], "by construction"),
+    (["not comparable", ""], "not comparable"),
+])
+def test_the_verdict_of_an_item_by_hand(said, verdict):
+    assert index_functions()["verdict_of"]([{"verdict": each} for each in said]) == verdict
+
+
+def test_the_readme_begins_with_a_mask_and_how_to_get_it():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    picture = "figures/readme/six_lines.png"
+    assert len(text) <= 9000, "move what a newcomer does not need to the page that it is about"
+    for needed in (picture, "pip install .", "learn_image_masks(", "MaskSet("): assert needed in text[:1700], needed
+    content = (ROOT / picture).read_bytes()
+    assert content[:4] == b"\x89PNG" and len(content) < 60_000
+
+
+def test_the_list_of_pages_is_whole():
+    pages = (ROOT / "nbs" / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| \[.*?\]\((\S+\.ipynb)\) \|", pages, re.MULTILINE)
+    library = [path.name for path in LIBRARY if path.stem != "index"]
+    assert listed == library + [f"paper/{item.notebook}" for item in load_manifest().values()]
+    assert f"all {len(library)} pages" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", PAPER, ids=lambda p: p.stem)
@@ -126,12 +212,32 @@ def test_what_counts_statements_can_count():
     assert [len(each) for each in statements_by_line("a = 1; b = 2; c = 3\nif a: b = 1").values()] == [3, 2]
 
 
-@pytest.mark.parametrize("path", LIBRARY, ids=lambda p: p.stem)
-def test_links_between_pages_lead_somewhere(path):
-    for cell in nbformat.read(path, 4).cells:
-        if cell.cell_type != "markdown": continue
-        for target in re.findall(r"\]\(([^)#:]+\.ipynb)\)", cell.source):
-            assert (path.parent / target).is_file(), target
+PROSE = [*LIBRARY, *PAPER, *sorted(ROOT.glob("*.md")),
+         *(ROOT / name / "README.md" for name in ("nbs", "benchmarks", "figures/quick"))]
+
+
+@pytest.mark.parametrize("path", PROSE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_to_what_a_clone_has(path):
+    kept = git("ls-files").splitlines()
+    for target in links(path):
+        there = os.path.relpath(path.parent / target, ROOT)
+        assert there in kept or any(name.startswith(f"{there}/") for name in kept), target
+
+
+def links(path):
+    "Files that the prose of a page links to or shows."
+    if path.suffix == ".ipynb":
+        text = "\n".join(c.source for c in nbformat.read(path, 4).cells if c.cell_type == "markdown")
+    else: text = path.read_text(encoding="utf-8")
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+    return [target for found in re.findall(r'\]\(([^)\s]+)\)|src="([^"]+)"', text)
+            if (target := "".join(found).partition("#")[0]) and ":" not in target]
+
+
+def test_what_looks_for_links_finds_them(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text('[a](b.md#c) ![d](e.png) [f](https://g.h) <img src="i.png"> `[j](k)`\n```sh\n[l](m)\n```\n[n](#o)')
+    assert links(page) == ["b.md", "e.png", "i.png"]
 
 
 def test_arrows_point_up():

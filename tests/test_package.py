@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 
+import yaml
 from conftest import ROOT
 from imports import own_modules
 
@@ -80,3 +81,20 @@ def test_nothing_is_required_that_is_not_used():
     unused = [name for name in required
               if not re.search(rf"^ *(from|import) {modules.get(name, name)}\b", sources, re.MULTILINE)]
     assert unused == ["ipykernel"]
+
+
+def test_it_is_cited_by_its_version_and_with_the_paper():
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(ROOT / "settings.ini", encoding="utf-8")
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= cited.keys()  # all that the format requires
+    version = config["DEFAULT"]["version"]
+    assert [cited[name] for name in ("title", "version", "license")] == ["fourier_mask", version, "MIT"]
+    assert cited["authors"] == [{"name": config["DEFAULT"]["author"]}]
+    paper, = cited["references"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    entries = readme.partition("```bibtex")[2].partition("```")[0].replace("{Fourier}", "Fourier")
+    for needed in (paper["title"], paper["journal"], str(paper["start"]), str(paper["year"]), paper["doi"],
+                   *(f"{author['family-names']}, {author['given-names']}" for author in paper["authors"])):
+        assert needed in " ".join(entries.split()), needed
+    assert f"version = {{{version}}}" in entries

@@ -3,7 +3,8 @@
     python tools/pages.py            all notebooks and README.md
     python tools/pages.py --check    exit 1 if README.md is not what the stored index.ipynb makes
 
-Of the outputs only short text is kept: no pictures (run the notebook to see them), nothing from standard error.
+Of the outputs only short text is kept: no pictures (run the notebook to see them), nothing from standard error. What
+the README shows besides, its first picture, is written by a cell of index.ipynb itself, and so is the gallery's page.
 """
 import sys
 from pathlib import Path
