@@ -105,7 +105,7 @@ def pair_of(
     if isinstance(pair, tuple | list) and len(pair) == 1: pair = pair[0], None  # a TensorDataset of images alone
     if not (isinstance(pair, tuple | list) and len(pair) == 2):
         told = f"a dictionary of {', '.join(map(str, pair))}" if isinstance(pair, Mapping) else type(pair).__name__
-        told += f" of {len(pair)}" * isinstance(pair, tuple | list)
+        if isinstance(pair, tuple | list): told += f" of {len(pair)}"
         raise ValueError(f"images must yield pairs (image, label), images alone, or dictionaries with "
                          f"{IMAGE_KEYS[0]} and {LABEL_KEYS[0]}; this {kind} yields {told}. Give each image its label.")
     image, label = pair
@@ -194,7 +194,7 @@ def supply_of(
 
 def reading_of(model: Callable | None) -> Reading | None:
     "How a model wants pictures read, where it is known. Source: ours."
-    return getattr(unwrapped(model)[0], "reading", None)
+    return None if model is None else getattr(unwrapped(model)[0], "reading", None)
 
 
 def source_of_images(

@@ -158,6 +158,7 @@ def prepared(
     pixels = isinstance(unwrapped(model)[0], Normalized)
     with frozen(model), torch.enable_grad():
         plain = Network(before, behind, output_fn, device_of(model), dtype, precision, pixels)
+        if pixels: check_pixels_unit(images[:2])
         with first_try(images, output_fn): x = plain.center(images[:2])
         behind = folded_if_same(behind, x if dtype is None else x.to(dtype))
         network = replace(plain, behind=behind)

@@ -12,3 +12,8 @@ def small_network(size=(6, 5), classes=3):
 def small_images(n=12, size=(6, 5), classes=3):
     generator = torch.Generator().manual_seed(1)
     return torch.randn(n, 1, *size, generator=generator, dtype=torch.float64), torch.arange(n) % classes
+
+
+def in_unit(images):
+    "The same, in [0, 1], as a `Normalized` network takes them."
+    return (images - images.amin()) / (images.amax() - images.amin())

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from oracles import authors_planes, filtered, least_objectives, orders
-from small import small_images, small_network
+from small import in_unit, small_images, small_network
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -302,6 +302,7 @@ def test_how_many_images_pass_at_once_changes_nothing(batch_size):
 ], ids=["plain", "DataParallel", "compiled"])
 def test_a_normalized_model_is_masked_behind_its_centring(wrapped):
     network, (x, y) = small_network(), small_images()
+    x = in_unit(x)
     inside = learn_dataset_mask(wrapped(Normalized(network, 0.3, 0.5).double()), x, y, weight=0.02, progress=False)
     centred = (x - torch.tensor(0.3).double()) / 0.5  # 0.3 is stored as float32 by the model
     outside = learn_dataset_mask(network, centred, y, weight=0.02, progress=False)
@@ -337,14 +338,15 @@ EMPTY = TensorDataset(torch.zeros(0, 1, 6, 5), torch.zeros(0))
     (dict(images=torch.zeros(12, 6).double()), ValueError, r"images must have shape \(b, c, h, w\)"),
     (dict(images=torch.zeros(0, 1, 6, 5).double()), ValueError, "nothing empty"),
     (dict(images=torch.zeros(12, 1, 6, 5, dtype=torch.uint8)), TypeError, "images must be floating.*Scale bytes"),
-    (dict(images=[1, 2]), TypeError, "images must be a tensor.* got list"),
-    (dict(images=PAIRS), ValueError, "labels must be None with a Dataset"),
-    (dict(images=EMPTY, labels=None), ValueError, "images must hold at least one image"),
+    (dict(images=[1, 2]), ValueError, "images must yield pairs.*this list yields int"),
+    (dict(images=DataLoader(PAIRS)), ValueError, "labels must be 'given' or 'predicted' with a DataLoader"),
+    (dict(images=EMPTY, labels="given"), ValueError, "images must hold at least one image"),
     (dict(labels=torch.ones(12, dtype=torch.bool)), ValueError, "labels must be whole numbers"),
     (dict(labels=torch.arange(12)), ValueError, r"labels must lie in 0 … 2"),
     (dict(labels=torch.arange(5) % 3), ValueError, "one for each image"),
     (dict(labels=torch.zeros(12).double()), ValueError, "labels must be whole numbers"),
-    (dict(labels=None), ValueError, "labels must be given"),
+    (dict(labels="given"), ValueError, "labels must be given"),
+    (dict(labels=None), ValueError, "labels must be numbers, one for each image, or one of 'predicted', 'given'"),
     (dict(model=lambda z: z), ValueError, r"logits \(b, classes\).*Pass output_fn="),
     (dict(model=lambda z: (z,)), TypeError, "model must return a tensor; got tuple. Pass output_fn="),
     (dict(model=lambda z: z.flatten(1)[:, :3] * math.inf), ValueError, "model must return finite outputs"),

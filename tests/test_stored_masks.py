@@ -113,7 +113,7 @@ def test_it_holds_what_the_learner_returns_and_is_found_again(tmp_path):
     for name in {"masks", *PER_MASK} - {"index"}: assert torch.equal(getattr(masks, name), getattr(direct, name)), name
     assert masks.index.tolist() == list(range(100, 112))
     there, here = dict(masks.settings), dict(direct.settings)
-    assert len(there.pop("network")) == 64 and len(there.pop("answers")) == 8
+    assert len(there["network"]) == 64 and len(there.pop("answers")) == 8
     assert here.pop("batch_size") == 64 and there == here
     times = {p: p.stat().st_mtime_ns for p in path.rglob("*")}
     learn(path, x, y, index=torch.arange(100, 112))
@@ -124,7 +124,7 @@ def test_a_shard_of_one_image_and_every_part_is_as_without_a_folder(tmp_path):
     "An image with a shard to itself is filled up like those in company; and so is what is left of other parts."
     x, y = small_images(7)
     settings = dict(form="Rings", part="phase", loss="squared_error", weight=0.01)
-    path = learn(tmp_path / "masks.zarr", x, None, shard_size=3, **settings)
+    path = learn(tmp_path / "masks.zarr", x, "predicted", shard_size=3, **settings)
     masks, direct = MaskSet.load(path), learn_image_masks(Slow(), x, progress=False, **settings)
     assert torch.equal(masks.masks, direct.masks) and torch.equal(masks.reached, direct.reached)
     assert masks.held.keys() == direct.held.keys() and masks.settings["part"] == direct.settings["part"]
@@ -229,7 +229,7 @@ OTHERWISE = [
     (dict(output_fn=torch.tanh), "otherwise, what the network answers to noise is"),
     (dict(x=X.flip(0)), "images, labels or index 0 … 2 are not those"),
     (dict(y=Y.flip(0)), "images, labels or index 0 … 2 are not those"),
-    (dict(y=None), "images, labels or index 0 … 2 are not those"),
+    (dict(y="predicted"), "images, labels or index 0 … 2 are not those"),
     (dict(loss=lambda out, clean, y: (out - clean).abs().sum(1)), "loss.name is"),
     (dict(index=torch.arange(1, 13)), "images, labels or index 0 … 2 are not those"),
     (dict(x=X[:4], y=Y[:4]), "at least the 12"),
@@ -297,11 +297,11 @@ def test_a_data_set_need_not_fit_into_memory_and_labels_may_be_the_networks_own(
             return X[i], int(Y[i])
 
     read = []
-    from_dataset, from_tensor = learn(tmp_path / "a.zarr", OnDisk(), None), learn(tmp_path / "b.zarr", X, Y)
+    from_dataset, from_tensor = learn(tmp_path / "a.zarr", OnDisk(), "given"), learn(tmp_path / "b.zarr", X, Y)
     assert read == [0, *range(12)]  # the first is asked for the size
     assert checksums(from_dataset) == checksums(from_tensor)
-    assert checksums(learn(tmp_path / "c.zarr", TensorDataset(X, Y), None)) == checksums(from_tensor)
-    own = MaskSet.load(learn(tmp_path / "d.zarr", X, None))
+    assert checksums(learn(tmp_path / "c.zarr", TensorDataset(X, Y), "given")) == checksums(from_tensor)
+    own = MaskSet.load(learn(tmp_path / "d.zarr", OnDisk(), "predicted"))
     assert torch.equal(own.labels, small_network()(X).argmax(1))
 
 
@@ -322,10 +322,10 @@ def test_images_of_half_precision_have_an_origin_too(tmp_path, half):
 
 def test_a_folder_of_one_loss_is_not_gone_on_with_by_another_of_its_name(tmp_path):
     losses = [lambda out, clean, y: (out - clean).square().sum(1), lambda out, clean, y: (out - clean).abs().sum(1)]
-    path = learn(tmp_path / "masks.zarr", X, None, loss=losses[0])
+    path = learn(tmp_path / "masks.zarr", X, "predicted", loss=losses[0])
     before = checksums(path)
-    with pytest.raises(MadeOtherwise, match="loss.code is"): learn(path, X, None, loss=losses[1])
-    assert checksums(learn(path, X, None, loss=losses[0])) == before
+    with pytest.raises(MadeOtherwise, match="loss.code is"): learn(path, X, "predicted", loss=losses[1])
+    assert checksums(learn(path, X, "predicted", loss=losses[0])) == before
 
 
 @pytest.mark.parametrize("name", ["held_part_reference", "u"])
@@ -430,7 +430,7 @@ def test_a_broken_folder_is_put_aside_and_its_whole_shards_are_kept(tmp_path, re
 def in_the_store(path, model):
     "As the store's maker calls it, in a place of its own."
     from fourier_mask.learner import parts_of
-    from fourier_mask.made_from import supply_of
+    from fourier_mask.images import supply_of
     from fourier_mask.settings import ImageMaskSettings
     from fourier_mask.workers import Asked
 
