@@ -101,7 +101,7 @@ class ImageMaskSettings(MaskSettings):
     "How masks of single images are learned. Source: Section 3.2."
 
     weight: Number = Field(0.07, ge=0, description="λ of Eq. 2")
-    keep_prediction: bool = Field(False, description="whether only masks count that reach their goal, at any price")
+    keep_prediction: bool = Field(True, description="whether a mask that reaches its goal is worth any price")
 
 
 class DatasetMaskSettings(MaskSettings):
