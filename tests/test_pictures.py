@@ -1,15 +1,21 @@
-"Pictures: the paper's panels and titles, any names, and what bars and planes were given."
+"Pictures: the paper's panels and titles, any names, and what bars, planes, masks and networks were given."
+import base64
+import io
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from mask_sets import random_set
 from matplotlib.figure import Figure
 from planes import orbit
 
 from fourier_mask import charts, curves, pictures
 from fourier_mask.accuracy import accuracy_row, share_table
 from fourier_mask.band_energies import band_table
+from fourier_mask.basis import Cosine
 from fourier_mask.mask_pairs import exceed_table
 from fourier_mask.stability import BETWEEN, energy_bands
 from fourier_mask.train import REGIMES
@@ -141,3 +147,63 @@ def test_masks_are_drawn_centred_and_in_one_scale():
     learned, complement = (columns.axes[i].images[0] for i in (2, 5))
     assert np.argwhere(learned.get_array() == 1).tolist() == [[8, 7], [8, 9]]  # beside the middle
     assert complement.get_clim() == learned.get_clim() == (0, 1)
+
+
+@pytest.mark.parametrize(("many", "names"), [
+    (random_set(2, 3), ["0", "1"]), (random_set(3).masks, ["0", "1", "2"]), (torch.rand(2, 6, 5), ["0", "1"]),
+    (torch.rand(6, 5), ["0"]), ([torch.rand(6, 5), torch.rand(3, 6, 5)], ["0", "1"]), (np.ones((2, 6, 5)), ["0", "1"]),
+    ({"a $": torch.rand(2, 6, 5)}, ["a $"]),
+])
+def test_masks_without_names_are_called_by_their_numbers(many, names):
+    figure = pictures.plot_masks(many)
+    assert [ax.get_xlabel() for ax in figure.axes[: len(names)]] == names
+    assert not figure.axes[0].xaxis.label.get_parse_math()
+    figure.draw_without_rendering()
+
+
+def test_masks_of_another_basis_are_not_moved():
+    masks = random_set(2, basis=Cosine((6, 5)))
+    shown = pictures.plot_masks(masks).axes[1].images[0].get_array()
+    torch.testing.assert_close(torch.as_tensor(shown), masks.masks[1, 0], rtol=0, atol=0)
+
+
+def test_few_differences_have_a_scale_of_their_own():
+    "Fewer than one entry of a hundred: the 99th percentile would be nothing."
+    figure = pictures.plot_masks({"a": orbit(0, 1, (32, 32))[0], "b": orbit(0, 1, (32, 32), 0.5)[0]})
+    assert titles(figure)[-1] == "(B-A)" and figure.axes[3].images[0].get_clim() == (-0.5, 0.5)
+
+
+def rgb(plane):
+    "A plane of three channels as it is to be seen: centred by hand."
+    v, u = (torch.arange(n) - n // 2 for n in plane.shape[1:])
+    return plane[:, v][:, :, u].movedim(0, -1)
+
+
+def test_masks_of_three_channels_are_seen_in_colour_everywhere():
+    masks, x = random_set(2, 3), torch.rand(2, 3, 6, 5)
+    forms = dict(x_masked=x, attacked_masked=x, complements=masks.complement().masks, x_complement=x)
+    figures = {
+        "plot_masks": (pictures.plot_masks(masks), 0),
+        "columns": (pictures.plot_mask_columns(x, x, masks=masks.masks, **forms), 2),
+        "classes": (pictures.plot_class_masks({"a": (masks.masks[0], masks.masks)}), 1),
+    }
+    for name, (figure, panel) in figures.items():
+        shown = torch.as_tensor(figure.axes[panel].images[0].get_array()).float()
+        torch.testing.assert_close(shown, rgb(masks.masks[0]), rtol=0, atol=0, msg=name)
+    urls = re.findall("base64,([^\"]+)", masks._repr_html_())
+    png = plt.imread(io.BytesIO(base64.b64decode(urls[0])))[..., :3]
+    torch.testing.assert_close(torch.as_tensor(png), rgb(masks.masks[0]), rtol=0, atol=1 / 255)  # a byte a colour
+
+
+def test_an_image_has_one_scale_for_its_three_channels():
+    ax = pictures.canvas(1, 1)[1][0, 0]
+    image = 4 * torch.rand(3, 6, 5) - 1
+    pictures.show_image(ax, image)
+    low, high = image.min(), image.max()
+    shown = torch.as_tensor(ax.images[0].get_array())
+    torch.testing.assert_close(shown, ((image - low) / (high - low)).movedim(0, -1))
+
+
+def test_names_are_escaped_in_html():
+    masks = random_set(settings={"basis": {"name": "<script>alert(1)</script>"}})
+    assert "<script" not in masks._repr_html_() and "&lt;script" in masks._repr_html_()

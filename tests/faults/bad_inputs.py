@@ -907,8 +907,11 @@ def of_pictures(folder: Path) -> Iterator[Bad]:
     yield from over("show_image", "image", lambda x: pictures.show_image(axes[0, 0], x), MASKS, MASKS.masks, None,
                     plane)
     yield fine("show_plane of an array", lambda: pictures.show_plane(axes[0, 0], plane.numpy()))
-    yield from over("plot_masks", "masks", pictures.plot_masks, {}, MASKS, MASKS.masks, None, {"a": MASKS},
-                    {"a": MASKS.masks[0]}, {"a": plane, "b": SQUARE.masks[0, 0]}, {"a": plane * NAN}, {"a": None})
+    yield from over("plot_masks", "masks", pictures.plot_masks, {}, None, {"a": MASKS}, {"a": MASKS.masks}, [MASKS], [],
+                    3, {"a": plane, "b": SQUARE.masks[0, 0]}, {"a": plane * NAN}, {"a": None}, MASKS[[]], "a.zarr",
+                    random_set(2, size=(8,)), random_set(2, size=(4, 4, 4)), torch.ones(40, 6, 5), torch.ones(6))
+    for value in (MASKS, MASKS.masks, MASKS.masks[0], plane, [plane], {"a": MASKS.masks[0]}, plane.numpy()):
+        yield fine(f"plot_masks: {shown(value)}", lambda value=value: pictures.plot_masks(value))
     pair = {"a": plane, "b": plane}
     yield from over("plot_masks", "limit", lambda v: pictures.plot_masks(pair, v), NAN, -1, "0.1", 0)
     yield from over("plot_class_masks", "rows", pictures.plot_class_masks, {}, MASKS, None, {"a": plane},
