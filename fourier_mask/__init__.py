@@ -13,5 +13,16 @@ from fourier_mask.spectrum import angular_energy, radial_energy
 
 __all__ = [
     "FourierMask", "MaskSet", "Normalized", "angular_energy", "complement", "learn_class_masks", "learn_dataset_mask",
-    "learn_image_masks", "learn_mask_path", "minimal_sufficient", "open_masks", "radial_energy", "store_image_masks",
+    "learn_image_masks", "learn_mask_path", "minimal_sufficient", "open_masks", "plot_mask_set", "radial_energy",
+    "store_image_masks",
 ]
+
+
+def __getattr__(name: str):
+    "The picture is imported when it is asked for: matplotlib would double the time that this import takes."
+    if name != "plot_mask_set": raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fourier_mask.mask_pictures import plot_mask_set
+    return plot_mask_set
+
+
+def __dir__() -> list[str]: return sorted({*globals(), *__all__})

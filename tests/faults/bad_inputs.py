@@ -39,6 +39,7 @@ from fourier_mask import (
     goal,
     imagenette,
     mask_pairs,
+    mask_pictures,
     models,
     pictures,
     profiles,
@@ -942,6 +943,28 @@ def of_pictures(folder: Path) -> Iterator[Bad]:
                         {}, None)
 
 
+def of_mask_pictures(folder: Path) -> Iterator[Bad]:
+    own, model = random_set(len(IMAGES), size=SIZE), small_network()
+    draw = lambda **change: mask_pictures.plot_mask_set(**dict(masks=own, images=IMAGES, model=model) | change)
+    over_one = lambda name, *values: over("plot_mask_set", name, lambda value: draw(**{name: value}), *values)
+    yield from over_one("masks", own.masks, own.masks[0, 0], None, [own], {"a": own}, "a.zr", own[[]], own[:3], SQUARE)
+    yield from over_one("images", *(x for x in WRONG_IMAGES if getattr(x, "shape", ())[1:] != (3, *SIZE)), IMAGES[:3],
+                        DataLoader(TensorDataset(IMAGES)), MASKS)
+    yield from over_one("model", "resnet18", model.state_dict(), small_network((8, 8)), lambda x: x, lambda x: x[:3],
+                        lambda x: None, lambda x: {"logits": model(x)}, lambda x: model(x) * NAN)
+    yield from over_one("names", "abc", {0: "a", 1: "b", 2: "c"}, {"a", "b", "c"}, ["a"], list("abcd"), 3)
+    yield from over_one("output_fn", "logits", 0, lambda out: out.logits)
+    yield from over_one("most", 0, -1, 2.5, None, True, "3")
+    yield from over_one("basis", "fourier", RealFourier((8, 8)), RealFourier)
+    yield from over_one("part", "phase", Phase)
+    known = replace(own, predictions=LABELS)
+    yield bad("plot_mask_set: too few names for a set", lambda: draw(masks=known, model=None, names=["a"]), "names")
+    for change in (dict(model=None), dict(masks=own[:1]), dict(images=IMAGES.half(), model=None), dict(part=Filter()),
+                   dict(names=np.array(["a", "b", "c"])), dict(names=("a", "b", "c")), dict(most=np.int64(2)),
+                   dict(masks=own[:1], images=IMAGES.expand(-1, 3, -1, -1), model=None), dict(masks=known, model=None)):
+        yield fine(f"plot_mask_set: {shown(change)}", lambda change=change: draw(**change))
+
+
 def of_tables(folder: Path) -> Iterator[Bad]:
     planes = MASKS.masks
     table = band_energies.band_table({"a": planes[0], "b": planes[1]}, "a", 8)
@@ -1150,7 +1173,7 @@ GROUPS: tuple[Callable[[Path], Iterator[Bad]], ...] = (
     of_spectrum, of_bases, of_forms, of_parts, of_mask, of_device, of_models, of_goals,
     of_image_masks, of_dataset_masks, of_path, of_folders_of_masks, of_mask_sets, of_minimal, of_learned_basis,
     of_data, of_imagenette, of_crops, of_train,
-    of_energies, of_accuracy, of_translations, of_separability, of_stability, of_pictures, of_tables,
+    of_energies, of_accuracy, of_translations, of_separability, of_stability, of_pictures, of_mask_pictures, of_tables,
     of_profiles, of_store, of_studies, of_reproduce, of_command_line,
 )
 
