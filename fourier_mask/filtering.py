@@ -10,6 +10,7 @@ import base64
 import copy
 import io
 from dataclasses import replace
+from html import escape
 
 import torch
 from jaxtyping import Float
@@ -109,27 +110,26 @@ def mask_set_html(
     most: int = 12,  # how many to show
 ) -> str:
     "The masks as small pictures. Source: ours."
-    shown = masks.centered()[:most].mean(1)
-    if shown.ndim == 2: shown = shown[:, None].expand(-1, 8, -1)
-    if shown.ndim == 4: shown = shown.mean(1)
-    figures = "".join(
-        '<figure style="display:inline-block;margin:4px;text-align:center">'
+    shown = masks.centered()[:most]
+    if shown.ndim == 3: shown = shown[:, :, None].expand(-1, -1, 8, -1)
+    if shown.ndim == 5: shown = shown.mean(2)
+    figures = "".join('<figure style="display:inline-block;margin:4px;text-align:center">'
         f'<img src="{png(plane)}" style="width:96px;image-rendering:pixelated">'
         f"<figcaption>{i}: {masks.sparsity[i]:.3f}</figcaption></figure>"
-        for i, plane in enumerate(shown)
-    )
+        for i, plane in enumerate(shown))
     more = f"<p>and {len(masks) - len(shown)} more</p>" if len(masks) > len(shown) else ""
-    return f"<p><b>{masks!r}</b>, 0 dark to 1 bright, the size ‖M‖/‖1‖ below each</p>{figures}{more}"
+    return f"<p><b>{escape(repr(masks))}</b>, 0 dark to 1 bright, the size ‖M‖/‖1‖ below each</p>{figures}{more}"
 
 
 def png(
-    plane: Float[Tensor, "h w"],  # in [0, 1]
+    plane: Float[Tensor, "channels h w"],  # in [0, 1]; three channels are red, green and blue, of others the mean
 ) -> str:  # a data URL
     "A plane as a picture. Source: ours."
     from matplotlib.image import imsave
 
     buffer = io.BytesIO()
-    imsave(buffer, plane.cpu().numpy(), vmin=0, vmax=1, cmap="turbo", format="png")
+    pixels = plane.movedim(0, -1) if len(plane) == 3 else plane.mean(0)
+    imsave(buffer, pixels.cpu().numpy(), vmin=0, vmax=1, cmap="turbo", format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 # %% ../nbs/13_5_filtering.ipynb #code-given-to-the-set

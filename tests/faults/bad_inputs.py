@@ -39,6 +39,7 @@ from fourier_mask import (
     goal,
     imagenette,
     mask_pairs,
+    mask_pictures,
     models,
     pictures,
     profiles,
@@ -907,8 +908,11 @@ def of_pictures(folder: Path) -> Iterator[Bad]:
     yield from over("show_image", "image", lambda x: pictures.show_image(axes[0, 0], x), MASKS, MASKS.masks, None,
                     plane)
     yield fine("show_plane of an array", lambda: pictures.show_plane(axes[0, 0], plane.numpy()))
-    yield from over("plot_masks", "masks", pictures.plot_masks, {}, MASKS, MASKS.masks, None, {"a": MASKS},
-                    {"a": MASKS.masks[0]}, {"a": plane, "b": SQUARE.masks[0, 0]}, {"a": plane * NAN}, {"a": None})
+    yield from over("plot_masks", "masks", pictures.plot_masks, {}, None, {"a": MASKS}, {"a": MASKS.masks}, [MASKS], [],
+                    3, {"a": plane, "b": SQUARE.masks[0, 0]}, {"a": plane * NAN}, {"a": None}, MASKS[[]], "a.zarr",
+                    random_set(2, size=(8,)), random_set(2, size=(4, 4, 4)), torch.ones(40, 6, 5), torch.ones(6))
+    for value in (MASKS, MASKS.masks, MASKS.masks[0], plane, [plane], {"a": MASKS.masks[0]}, plane.numpy()):
+        yield fine(f"plot_masks: {shown(value)}", lambda value=value: pictures.plot_masks(value))
     pair = {"a": plane, "b": plane}
     yield from over("plot_masks", "limit", lambda v: pictures.plot_masks(pair, v), NAN, -1, "0.1", 0)
     yield from over("plot_class_masks", "rows", pictures.plot_class_masks, {}, MASKS, None, {"a": plane},
@@ -937,6 +941,28 @@ def of_pictures(folder: Path) -> Iterator[Bad]:
     for name in functions:
         yield from over("plot_functions", name, lambda v, name=name: pictures.plot_functions(**functions | {name: v}),
                         {}, None)
+
+
+def of_mask_pictures(folder: Path) -> Iterator[Bad]:
+    own, model = random_set(len(IMAGES), size=SIZE), small_network()
+    draw = lambda **change: mask_pictures.plot_mask_set(**dict(masks=own, images=IMAGES, model=model) | change)
+    over_one = lambda name, *values: over("plot_mask_set", name, lambda value: draw(**{name: value}), *values)
+    yield from over_one("masks", own.masks, own.masks[0, 0], None, [own], {"a": own}, "a.zr", own[[]], own[:3], SQUARE)
+    yield from over_one("images", *(x for x in WRONG_IMAGES if getattr(x, "shape", ())[1:] != (3, *SIZE)), IMAGES[:3],
+                        DataLoader(TensorDataset(IMAGES)), MASKS)
+    yield from over_one("model", "resnet18", model.state_dict(), small_network((8, 8)), lambda x: x, lambda x: x[:3],
+                        lambda x: None, lambda x: {"logits": model(x)}, lambda x: model(x) * NAN)
+    yield from over_one("names", "abc", {0: "a", 1: "b", 2: "c"}, {"a", "b", "c"}, ["a"], list("abcd"), 3)
+    yield from over_one("output_fn", "logits", 0, lambda out: out.logits)
+    yield from over_one("most", 0, -1, 2.5, None, True, "3")
+    yield from over_one("basis", "fourier", RealFourier((8, 8)), RealFourier)
+    yield from over_one("part", "phase", Phase)
+    known = replace(own, predictions=LABELS)
+    yield bad("plot_mask_set: too few names for a set", lambda: draw(masks=known, model=None, names=["a"]), "names")
+    for change in (dict(model=None), dict(masks=own[:1]), dict(images=IMAGES.half(), model=None), dict(part=Filter()),
+                   dict(names=np.array(["a", "b", "c"])), dict(names=("a", "b", "c")), dict(most=np.int64(2)),
+                   dict(masks=own[:1], images=IMAGES.expand(-1, 3, -1, -1), model=None), dict(masks=known, model=None)):
+        yield fine(f"plot_mask_set: {shown(change)}", lambda change=change: draw(**change))
 
 
 def of_tables(folder: Path) -> Iterator[Bad]:
@@ -1147,7 +1173,7 @@ GROUPS: tuple[Callable[[Path], Iterator[Bad]], ...] = (
     of_spectrum, of_bases, of_forms, of_parts, of_mask, of_device, of_models, of_goals,
     of_image_masks, of_dataset_masks, of_path, of_folders_of_masks, of_mask_sets, of_minimal, of_learned_basis,
     of_data, of_imagenette, of_crops, of_train,
-    of_energies, of_accuracy, of_translations, of_separability, of_stability, of_pictures, of_tables,
+    of_energies, of_accuracy, of_translations, of_separability, of_stability, of_pictures, of_mask_pictures, of_tables,
     of_profiles, of_store, of_studies, of_reproduce, of_command_line,
 )
 
