@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .form import Layout
-from .goal import Goal, Loss, cost
+from .goal import Goal, Loss, cost, held
 from .part import Part
 from .prepare import Source, in_fours
 from .step import step_for_many, step_for_one
@@ -33,6 +33,7 @@ class Problem:
     loss: Loss  # that is compared
     weight: float  # λ
     p: float = 1  # order of the mask's norm
+    hold: bool = False  # whether the residual sees the answer as well as the loss
 
     def masked(self, source: Source, theta: Float[Tensor, "b channels m"]) -> Tensor:
         "What each image's own mask leaves of it."
@@ -41,7 +42,8 @@ class Problem:
     def residual(self, source: Source, theta: Float[Tensor, "b channels m"]) -> tuple[Tensor, Tensor]:
         "Residual (b,) of each image under its own mask, and the outputs."
         out = self.network(self.masked(source, theta))
-        return self.goal.residual(out, source.clean, source.targets, self.loss), out
+        residual = self.goal.residual(out, source.clean, source.targets, self.loss)
+        return held(residual, out, source.clean) if self.hold else residual, out
 
 # %% ../nbs/10_descent.ipynb #code-linearised
 def linearised(

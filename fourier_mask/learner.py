@@ -129,7 +129,8 @@ def problem_of(
     if settings.channels not in (1, images.shape[1]):
         raise ValueError(f"channels must be 1 or {images.shape[1]}, the images' own; got {settings.channels}.")
     layout = Layout(basis, parts.form).to(source.held.device)
-    return Problem(network, layout, part, parts.goal, parts.loss, settings.weight, settings.p), source
+    hold = isinstance(parts.goal, Keep) and getattr(settings, "keep_prediction", False)
+    return Problem(network, layout, part, parts.goal, parts.loss, settings.weight, settings.p, hold), source
 
 # %% ../nbs/16_learner.ipynb #code-starts
 def starts_of(
@@ -174,7 +175,7 @@ def finished(
     "What is known of finished masks. Source: Eq. 2."
     n, never = len(state), ~state.best_value.isfinite()
     theta = torch.where(never[:, None, None], state.theta, state.best)
-    residual, out = measured(problem, source, theta, batch_size)
+    residual, out = measured(replace(problem, hold=False), source, theta, batch_size)
     mean = lambda values: mean_by_owner(values, source.owner, n)  # noqa: E731
     invariance, sparsity = 1 + mean(cost(residual)), problem.layout.norm(theta, problem.p)
     said, now = classes_of(source.clean), classes_of(out)

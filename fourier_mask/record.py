@@ -41,6 +41,7 @@ class Item(BaseModel):
     name: FileName  # fig_03
     title: str  # what it shows
     notebook: FileName  # in nbs/paper
+    extra: str = ""  # of the package, without which it cannot run
     needs: list[Need] = []  # of the study, for example dataset_mask:*
     outputs: list[FileName]  # files it must leave behind
     profiles: list[Literal["smoke", "quick", "paper"]] = ["smoke", "quick", "paper"]  # in which it runs when unnamed

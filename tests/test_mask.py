@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from mask_sets import ROTATED, random_set
 
 from fourier_mask.basis import Cosine, Linear, RealFourier
+from fourier_mask.filtering import basis_of, part_of
 from fourier_mask.form import Rings
 from fourier_mask.goal import Change, Keep
 from fourier_mask.mask import FourierMask, complement
-from fourier_mask.filtering import basis_of, part_of
 from fourier_mask.mask_set import PER_MASK, MaskSet
 from fourier_mask.part import Amplitude, Filter, Phase, Rest, held_of, mean_amplitude
 from fourier_mask.spectrum import mirror, symmetrize

@@ -429,8 +429,8 @@ def test_a_broken_folder_is_put_aside_and_its_whole_shards_are_kept(tmp_path, re
 
 def in_the_store(path, model):
     "As the store's maker calls it, in a place of its own."
-    from fourier_mask.learner import parts_of
     from fourier_mask.images import supply_of
+    from fourier_mask.learner import parts_of
     from fourier_mask.settings import ImageMaskSettings
     from fourier_mask.workers import Asked
 
