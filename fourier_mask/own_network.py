@@ -42,7 +42,7 @@ def network_of(
         raise ValueError("model must be timm:NAME, torchvision:NAME or package.module:function; got "
                          f"{brief(spec)}. For example timm:resnet18.")
     if checkpoint is not None and not Path(checkpoint).is_file():
-        raise FileNotFoundError(f"checkpoint {checkpoint} is no file. Give a safetensors file of the network's weights.")
+        raise FileNotFoundError(f"checkpoint {checkpoint} is no file. Give a safetensors file of its weights.")
     build = LIBRARIES.get(source)
     if classes is not None and (build is None or checkpoint is None):
         raise ValueError(f"classes={classes} is for a network of a library whose head a checkpoint fills. "
@@ -140,7 +140,8 @@ def own_function(
         with own_code(called): found = importlib.import_module(module)
         if not hasattr(found, name):
             near = difflib.get_close_matches(name, dir(found), 1, 0.5)
-            raise ValueError(f"model {called}: module {module} has no {name}." + f" Did you mean {near[0]}?" * bool(near))
+            meant = f" Did you mean {near[0]}?" if near else ""
+            raise ValueError(f"model {called}: module {module} has no {name}.{meant}")
         found = getattr(found, name)
         if not callable(found): raise ValueError(f"model {called} must be a function; it is {brief(found)}.")
         with own_code(called): made = found if isinstance(found, nn.Module) else found()
