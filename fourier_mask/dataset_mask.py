@@ -11,14 +11,12 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from .authors import AUTHORS_DATASET, Adam
@@ -27,7 +25,7 @@ from .descent import FAST_DATASET, Newton, Problem, State, descend
 from .device import computing
 from .form import Form
 from .goal import Goal, Keep, Loss, cross_entropy
-from .images import read_images
+from .images import AnyImages, AnyLabels, read_images
 from fourier_mask.learner import (
     Parts, best_first, finished, pace_of, parts_of, problem_of, repeated, starts_of, tell_unsettled,
 )
@@ -113,8 +111,8 @@ def one_by_one(problem: Problem, source: Source, theta: Tensor, pace: Adam, batc
 # %% ../nbs/20_dataset_mask.ipynb #code-learn-dataset-mask
 def learn_dataset_mask(
     model: Callable,  # from a batch of images to outputs; `Normalized` is masked behind its centring
-    images: Tensor | np.ndarray | str | Path | Dataset | DataLoader,  # in [0, 1] for `Normalized`
-    labels: Tensor | np.ndarray | str = "given",  # targets of the loss: those that come with images, or "predicted"
+    images: AnyImages,  # in [0, 1] for `Normalized`
+    labels: AnyLabels = "given",  # targets of the loss: those that come with images, or "predicted"
     *,
     weight: float = 0.2,  # λ of Eq. 2, at least 0
     basis: str | Basis = "fourier",  # these five as for `learn_image_masks`
@@ -142,8 +140,8 @@ def learn_dataset_mask(
 # %% ../nbs/20_dataset_mask.ipynb #code-learn-class-masks
 def learn_class_masks(
     model: Callable,  # as for `learn_dataset_mask`, like all others
-    images: Tensor | np.ndarray | str | Path | Dataset | DataLoader,
-    labels: Tensor | np.ndarray | str = "given",  # whole numbers: they say whose images are a class's
+    images: AnyImages,
+    labels: AnyLabels = "given",  # whole numbers: they say whose images are a class's
     *,
     weight: float = 0.2,
     basis: str | Basis = "fourier",

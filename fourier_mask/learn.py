@@ -8,17 +8,13 @@ __all__ = ['learn_image_masks']
 # %% ../nbs/19_learn.ipynb #code-imports
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from .basis import Basis
 from .form import Form
 from .goal import Goal, Loss, cross_entropy
-from .images import read_images
+from .images import AnyImages, AnyLabels, read_images
 from .learner import learn_part, mask_bar, parts_of, tell_unsettled
 from .made_from import network_settings
 from .mask_set import MaskSet
@@ -29,8 +25,8 @@ from .workers import learn_on_workers
 # %% ../nbs/19_learn.ipynb #code-learn-image-masks
 def learn_image_masks(
     model: Callable,  # from a batch of images to outputs; `Normalized` is masked behind its centring
-    images: Tensor | np.ndarray | str | Path | Dataset | DataLoader,  # in [0, 1] for `Normalized`
-    labels: Tensor | np.ndarray | str = "predicted",  # the model's own classes; those that come with images, "given"
+    images: AnyImages,  # in [0, 1] for `Normalized`
+    labels: AnyLabels = "predicted",  # the model's own classes; those that come with images, "given"
     *,
     weight: float = 0.07,  # λ of Eq. 2, at least 0
     basis: str | Basis = "fourier",  # or "cosine", "wavelet", or a Basis

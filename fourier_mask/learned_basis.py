@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -24,7 +23,7 @@ from .dataset_mask import learn_dataset_mask
 from .device import computing
 from .filtering import what_is_left
 from .goal import KNEE, Goal, Loss, classes_of, cost, cost_slope, cross_entropy, goal_from, loss_from
-from .images import targets_of
+from .images import AnyLabels, targets_of
 from .learner import check_answers
 from .mask import check_fits
 from .prepare import Network, Source, check_callable, prepared, source_of, split
@@ -242,7 +241,7 @@ MOST = 4096  # images times channels, and pixels: each makes a matrix of so many
 def learn_basis(
     model: Callable,  # from a batch of images to outputs; `Normalized` is masked behind its centring
     images: Float[Tensor, "b c *space"],  # in [0, 1] for `Normalized`, else as the model takes them
-    labels: Tensor | np.ndarray | str = "predicted",  # targets of the loss; the model's own classes
+    labels: AnyLabels = "predicted",  # targets of the loss; the model's own classes
     *,
     weight: float = 0.2,  # λ of Eq. 2, above 0
     loss: str | Loss = "cross_entropy",  # or "kullback_leibler", "squared_error", or a function

@@ -23,7 +23,6 @@ import numpy as np
 import torch
 import zarr
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from .basis import Basis
 from .cluster import check_workers, hand_over, sent, spread
@@ -31,7 +30,7 @@ from .device import on_threads
 from .files import Damaged, place_of, put_aside, sweep, wait_for, write_whole, writing
 from .form import Form
 from .goal import Goal, Loss
-from .images import Shard, Supply, supply_of
+from .images import AnyImages, AnyLabels, Shard, Supply, supply_of
 from .learner import MaskBar, learn_part, mask_bar, parts_of, tell_counts
 from .made_from import answers_of, network_settings, origin_of
 from .mask_set import MaskSet, differences, held_of, same_answers
@@ -66,8 +65,8 @@ def said_of(
 def store_image_masks(
     path: str | Path,  # folder to make or to go on with, by convention ending in .zarr
     model: Callable,  # as for `learn_image_masks`, like all that is not explained here
-    images: Tensor | np.ndarray | str | Path | Dataset,  # a folder or a data set need not fit into memory
-    labels: Tensor | np.ndarray | str = "predicted",
+    images: AnyImages,  # a folder or a data set need not fit into memory
+    labels: AnyLabels = "predicted",
     *,
     index: Tensor | None = None,  # row of each image in the data set it comes from; None for 0 … n − 1
     shard_size: int = 256,  # images a shard of a new folder: what is lost at most when it is killed

@@ -8,20 +8,18 @@ __all__ = ['MaskPath', 'learn_mask_path', 'walk_path']
 # %% ../nbs/21_path.ipynb #code-imports
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from .basis import Basis
 from .device import computing
 from .form import Form
 from .goal import Goal, Loss, cross_entropy
-from .images import read_images
+from .images import AnyImages, AnyLabels, read_images
 from fourier_mask.learner import (
     MaskBar, Parts, find_batch_size, mask_bar, parts_of, problem_of, starts_of, tell_unsettled, walked,
 )
@@ -70,8 +68,8 @@ class MaskPath:
 # %% ../nbs/21_path.ipynb #code-learn-mask-path
 def learn_mask_path(
     model: Callable,  # as for `learn_image_masks`, like all others
-    images: Tensor | np.ndarray | str | Path | Dataset | DataLoader,
-    labels: Tensor | np.ndarray | str = "predicted",
+    images: AnyImages,
+    labels: AnyLabels = "predicted",
     *,
     weights: list[float] | tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0),  # λ, at least two different ones, above 0
     basis: str | Basis = "fourier",

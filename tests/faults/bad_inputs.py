@@ -248,7 +248,8 @@ def of_models(folder: Path) -> Iterator[Bad]:
     yield from over("Normalized", "model", lambda m: Normalized(m, 0.5, 0.5), "resnet18", None, model.state_dict())
     colour = Normalized(nn.Flatten(), [0.5] * 3, [0.2] * 3)
     yield bad("Normalized of three channels on one", lambda: colour(IMAGES.float()), "x must", "3 channels")
-    yield bad("Normalized of three channels on signals", lambda: colour(torch.rand(3, 3, 8)), "x must", "(3, 3, 8)")
+    yield bad("Normalized of three channels on images without a batch", lambda: colour(torch.rand(3, 8)), "x must")
+    yield fine("Normalized of three channels on signals", lambda: colour(torch.rand(3, 3, 8)))
     yield fine("Normalized of whole numbers", lambda: Normalized(model, 0, 1))
     yield fine("Normalized of numpy's numbers", lambda: Normalized(model, np.full(3, 0.5), np.full(3, 0.2)))
     saved, other = folder / "network.safetensors", folder / "other.pt"
@@ -278,12 +279,12 @@ def of_goals(folder: Path) -> Iterator[Bad]:
 # what learners share
 
 WRONG_IMAGES = (
-    IMAGES.numpy(), IMAGES.tolist(), None, (IMAGES * 255).byte(), (IMAGES * 255).long(), IMAGES > 0,
+    IMAGES.tolist(), None, (IMAGES * 255).byte(), (IMAGES * 255).long(), IMAGES > 0,
     IMAGES.to(torch.complex64), IMAGES[0, 0], IMAGES[:0], IMAGES[:, :0], IMAGES * NAN, IMAGES / 0, IMAGES[:, 0],
     IMAGES.movedim(1, -1), IMAGES.expand(-1, 3, -1, -1), IMAGES[..., :4], IMAGES[:, None, None],
 )
 WRONG_LABELS = (
-    LABELS.numpy(), LABELS.tolist(), LABELS.float(), LABELS > 0, LABELS.to(torch.complex64), LABELS[:5], LABELS[0],
+    LABELS.tolist(), LABELS.float(), LABELS > 0, None, "gievn", LABELS.to(torch.complex64), LABELS[:5], LABELS[0],
     nn.functional.one_hot(LABELS), nn.functional.one_hot(LABELS).float(), LABELS[:, None], LABELS + 1, -LABELS, "012",
     LABELS * NAN,
 )
@@ -365,7 +366,7 @@ def of_image_masks(folder: Path) -> Iterator[Bad]:
     wrong_targets = dict(labels=torch.zeros(12, 4), loss="squared_error")
     yield bad("targets of another shape", lambda: call(**wrong_targets), "labels")
     for change in (dict(loss="kullback_leibler"), dict(loss="cross_entropy"), dict(goal="change")):
-        flat = dict(model=lambda x: x.flatten(1).sum(1), labels=None) | change
+        flat = dict(model=lambda x: x.flatten(1).sum(1), labels="predicted") | change
         yield bad(f"an answer that is one number, with {change}", lambda flat=flat: call(**flat),
                   "loss" if "loss" in change else "logits")
     yield fine("a weight that is whole", lambda: call(weight=1))
@@ -386,19 +387,25 @@ def of_dataset_masks(folder: Path) -> Iterator[Bad]:
         call = lambda door=door, **change: called(door, dict(epochs=2) | change)
         name = door.__name__
         yield bad(f"{name}: steps", lambda call=call: call(steps=3), "steps", "epochs")
-        yield from over(name, "labels", lambda y, call=call: call(labels=y), None)
+        for images in (IMAGES, Pairs(IMAGES), Pairs([(x, None) for x in IMAGES])):
+            yield bad(f"{name}: labels that do not come with {type(images).__name__}",
+                      lambda images=images, call=call: call(images=images, labels="given"), "labels")
         yield from over(name, "batch_size", lambda n, call=call: call(batch_size=n), None)
         for epochs in (0, 1.5, True, "ten", INF):
             yield bad(f"{name}: epochs={epochs!r}", lambda epochs=epochs, call=call: call(epochs=epochs), "epochs")
         for what, images in wrong_data_sets().items():
-            yield bad(f"{name}: {what}", lambda images=images, call=call: call(images=images, labels=None), "images")
-        yield bad(f"{name}: labels beside a data set",
-                  lambda call=call: call(images=TensorDataset(IMAGES, LABELS)), "labels")
+            yield bad(f"{name}: {what}", lambda images=images, call=call: call(images=images, labels="given"), "images")
+        yield bad(f"{name}: labels beside a loader",
+                  lambda call=call: call(images=DataLoader(TensorDataset(IMAGES, LABELS))), "labels")
+        yield fine(f"{name}: labels beside a data set", lambda call=call: call(images=TensorDataset(IMAGES, LABELS)))
+        yield fine(f"{name}: a list of pairs",
+                   lambda call=call: call(images=list(zip(IMAGES, LABELS, strict=True)), labels="given"))
+        yield fine(f"{name}: arrays", lambda call=call: call(images=IMAGES.numpy(), labels=LABELS.numpy()))
         yield fine(f"{name}: a data set that can only be walked",
-                   lambda call=call: call(images=Walked(zip(IMAGES, LABELS, strict=True)), labels=None))
+                   lambda call=call: call(images=Walked(zip(IMAGES, LABELS, strict=True)), labels="given"))
         yield fine(f"{name}: numpy's images in a data set",
                    lambda call=call: call(images=Pairs([(x.numpy(), int(y)) for x,
-                                                        y in zip(IMAGES, LABELS, strict=True)]), labels=None))
+                                                        y in zip(IMAGES, LABELS, strict=True)]), labels="given"))
 
 
 class Pairs(Dataset):
@@ -427,7 +434,7 @@ def wrong_data_sets() -> dict[str, object]:
     pairs = list(zip(IMAGES, LABELS.tolist(), strict=True))
     ragged = [(torch.rand(1, 6 + i % 2, 5).double(), 0) for i in range(4)]
     return {
-        "a data set without labels": Pairs(IMAGES), "a data set that is empty": Pairs([]),
+        "a data set that is empty": Pairs([]),
         "a loader that is empty": DataLoader(TensorDataset(IMAGES, LABELS), 64, drop_last=True),
         "a data set of images of two sizes": Pairs(ragged),
         "a loader of images of two sizes": DataLoader(Pairs(ragged)),
@@ -437,8 +444,7 @@ def wrong_data_sets() -> dict[str, object]:
         "a data set of bytes": Pairs([((x * 255).byte(), y) for x, y in pairs]),
         "a data set of nan": Pairs([(x * NAN, y) for x, y in pairs]),
         "a data set of names": Pairs([(x, "dog") for x, _ in pairs]),
-        "a data set without a label": Pairs([(x, None) for x, _ in pairs]),
-        "a data set with a mistake of its own": Broken(pairs), "a list of pairs": pairs, "a path": "images/train",
+        "a data set with a mistake of its own": Broken(pairs), "a path": "images/train",
     }
 
 
@@ -466,13 +472,12 @@ def of_folders_of_masks(folder: Path) -> Iterator[Bad]:
                     np.arange(12), LABELS[:, None], torch.ones(12, dtype=torch.bool))
     yield from over("store_image_masks", "steps", lambda n: call(steps=n), 0, 1.5, "ten")
     for what, images in wrong_data_sets().items():
-        if what == "a list of pairs": continue  # can be asked for its rows, as a data set can
-        yield bad(f"store_image_masks: {what}", lambda images=images: call(images=images, labels=None), "images")
+        yield bad(f"store_image_masks: {what}", lambda images=images: call(images=images, labels="given"), "images")
     walked = Walked(zip(IMAGES, LABELS, strict=True))
-    yield bad("store_image_masks: a data set that can only be walked", lambda: call(images=walked, labels=None),
+    yield bad("store_image_masks: a data set that can only be walked", lambda: call(images=walked, labels="given"),
               "images")
     loader = DataLoader(TensorDataset(IMAGES, LABELS), 4)
-    yield bad("store_image_masks: a loader", lambda: call(images=loader, labels=None), "images", "DataLoader")
+    yield bad("store_image_masks: a loader", lambda: call(images=loader, labels="given"), "images", "DataLoader")
     a_file, other = folder / "notes.txt", folder / "pictures"
     a_file.write_text("hello")
     other.mkdir()
@@ -558,7 +563,7 @@ def of_minimal(folder: Path) -> Iterator[Bad]:
     x = IMAGES[:2]
     call = lambda **change: minimal_sufficient(**dict(model=small_network(), images=x, masks=MASKS) | change)
     yield from over("minimal_sufficient", "images", lambda x: call(images=x), *WRONG_IMAGES)
-    yield from over("minimal_sufficient", "images", lambda x: call(images=x), IMAGES, IMAGES[:1])
+    yield from over("minimal_sufficient", "images", lambda x: call(images=x), IMAGES.numpy(), IMAGES, IMAGES[:1])
     yield from over("minimal_sufficient", "masks", lambda m: call(masks=m), MASKS.masks, None, "masks.zarr", SQUARE,
                     random_set(part=Rest(Filter())), [MASKS[0], MASKS[1]], random_set(channels=3))
     yield from over("minimal_sufficient", "tolerance", lambda t: call(tolerance=t), NAN, -1, "0", None, INF)
@@ -573,7 +578,7 @@ def of_learned_basis(folder: Path) -> Iterator[Bad]:
                 "form",
                 "part"}
     call = lambda **change: called(learn_basis, dict(steps=2) | change)
-    yield from over("learn_basis", "images", lambda x: call(images=x), *WRONG_IMAGES)
+    yield from over("learn_basis", "images", lambda x: call(images=x), IMAGES.numpy(), *WRONG_IMAGES)
     yield from over("learn_basis", "labels", lambda y: call(labels=y), *WRONG_LABELS)
     for key in WRONG_SETTINGS.keys() - left_out:
         yield from over("learn_basis", key, lambda v, key=key: call(**{key: v}), *WRONG_SETTINGS[key])
@@ -582,8 +587,8 @@ def of_learned_basis(folder: Path) -> Iterator[Bad]:
     yield from over("learn_basis", "weight", lambda w: call(weight=w), 0, -1, NAN, INF, "0.1", None, True, [1])
     yield from over("learn_basis", "steps", lambda n: call(steps=n), 0, 2.5, True, None)
     yield from over("learn_basis", "tell", lambda t: call(tell=t), "print", None)
-    yield bad("learn_basis: too many images", lambda: call(images=torch.zeros(5000, 1, 2, 2), labels=None), "images")
-    yield bad("learn_basis: images too large", lambda: call(images=torch.zeros(1, 1, 80, 80), labels=None), "images")
+    for what, images in {"too many images": torch.zeros(5000, 1, 2, 2), "too large": torch.zeros(1, 1, 80, 80)}.items():
+        yield bad(f"learn_basis: {what}", lambda images=images: call(images=images, labels="predicted"), "images")
     learned = call()
     yield from over("LearnedBasis.apply", "x", learned.apply, IMAGES[..., :4], IMAGES.numpy(), None,
                     (IMAGES * 255).byte())
