@@ -33,6 +33,7 @@ from fourier_mask.own_masks import (
 )
 from .own_network import LIBRARIES, Picked, network_of
 from .profiles import refuse
+from .spectrum import whole_number
 
 # %% ../nbs/44_8_own_commands.ipynb #code-told
 def aside(line: str) -> None:
@@ -126,7 +127,6 @@ def told_network(model, checkpoint, classes, mean, std, size, grey, device) -> C
     "The network that was asked for, where it is to compute. Source: ours."
     source = model.partition(":")[0]
     if source not in LIBRARIES: aside(f"{model} is your own code, which is run now")
-    elif checkpoint is None: aside(f"{model} with its own weights, which are fetched if they are not here")
     made = network_of(model, checkpoint, classes=classes, mean=numbers("mean", mean), std=numbers("std", std),
                       size=size_of(size), grey=grey)
     return on_its_device(made, device)
@@ -165,6 +165,7 @@ def learn(
 ):
     "Learn masks of the images of a folder."
     if per not in KINDS: raise refuse("per", per, list(KINDS))
+    if threads is not None: whole_number(threads, "threads")
     asked = dict(goal=goal, part=part, basis=basis, form=form, loss=loss, weight=weight, channels=channels,
                  starts=starts, precision=precision, batch_size=batch_size, steps=steps)
     asked = {name: value for name, value in asked.items() if value is not None}

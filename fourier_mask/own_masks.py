@@ -213,7 +213,7 @@ def picture_of_masks(masks: MaskSet) -> Figure:
     planes = masks.centered().mean(1)
     fig, axes = pictures.canvas(1, len(masks), (1.6, 1.9))
     for ax, plane, index, size in zip(axes[0], planes, masks.index.tolist(), masks.sparsity.tolist(), strict=True):
-        ax.imshow(plane.reshape(-1, plane.shape[-1]), interpolation="nearest", **pictures.UNIT)
+        ax.imshow(plane.reshape(-1, plane.shape[-1]).numpy(), interpolation="nearest", **pictures.UNIT)
         ax.set(xticks=[], yticks=[], title=f"{index}: {size:.3f}" if index >= 0 else f"{size:.3f}")
     return fig
 

@@ -136,6 +136,7 @@ def own_function(
     "Import one's own code and have it build the network. Source: ours."
     called, here = f"{module}:{name}", str(Path.cwd())
     sys.path.insert(0, here)
+    importlib.invalidate_caches()  # for a file that was just written
     try:
         with own_code(called): found = importlib.import_module(module)
         if not hasattr(found, name):
@@ -194,7 +195,9 @@ def rewrapped(
     if isinstance(model, Normalized):
         centring = (model.mean.flatten().tolist(), model.std.flatten().tolist()) if mean is None else (mean, std)
         return Normalized(model.model, *centring, reading)
-    if isinstance(model, nn.Module): return Normalized(model, *((0.0, 1.0) if mean is None else (mean, std)), reading)
+    if isinstance(model, nn.Module):
+        if mean is None: mean, std = [0.0] * reading.channels, [1.0] * reading.channels  # as they are
+        return Normalized(model, mean, std, reading)
     if mean is not None: raise ValueError("mean and std are for networks; a function centres its images by itself.")
     return Sized(model, reading)
 
