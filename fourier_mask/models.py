@@ -99,6 +99,8 @@ class Normalized(nn.Module):
         super().__init__()
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a network, an nn.Module; got {type(model).__name__}.")
+        if reading is not None and not isinstance(reading, Reading):
+            raise TypeError(f"reading must be a Reading, for example Reading((224, 224)); got {brief(reading)}.")
         self.model, self.reading = model, reading
         self.register_buffer("mean", by_channel("mean", mean))
         self.register_buffer("std", by_channel("std", std))

@@ -58,13 +58,15 @@ from fourier_mask import store as store_page
 from fourier_mask.basis import Cosine, Linear, RealFourier, Separable, Wavelet, principal_components
 from fourier_mask.dataset_mask import learn_class_masks, learn_dataset_mask
 from fourier_mask.form import Layout, Rings, RingsAndSectors, Sectors
+from fourier_mask.imagenet import efficientnet_lite
+from fourier_mask.images import ImageFiles, read_images
 from fourier_mask.learn import learn_image_masks
 from fourier_mask.learned_basis import compare_bases, learn_basis
 from fourier_mask.mask import FourierMask, complement
 from fourier_mask.mask_folder import store_image_masks
 from fourier_mask.mask_set import MaskSet
 from fourier_mask.minimal import minimal_sufficient
-from fourier_mask.models import Normalized
+from fourier_mask.models import Normalized, Reading
 from fourier_mask.part import Amplitude, Filter, Phase, Rest, mean_amplitude
 from fourier_mask.path import learn_mask_path
 
@@ -265,6 +267,38 @@ def of_models(folder: Path) -> Iterator[Bad]:
     yield bad("load_checkpoint: a folder", lambda: models.load_checkpoint(model, folder), "path", str(folder))
     larger = small_network((8, 8))
     yield bad("load_checkpoint: of another network", lambda: models.load_checkpoint(larger, saved), "path", "network")
+
+
+def of_images(folder: Path) -> Iterator[Bad]:
+    "What reads pictures, and what names of networks and commands of one's own take."
+    good, photos, empty = Reading((6, 5), channels=1), folder / "photos", folder / "empty"
+    for place in (photos, empty): place.mkdir()
+    for row in range(3): Image.new("L", (9, 8), 40 * row).save(photos / f"{row}.png")
+    (photos / "3.png").write_bytes(b"no picture")
+    yield from over("Reading", "size", Reading, 224, (0, 4), (4.0, 4), None, "224")
+    yield from over("Reading", "resize", lambda n: Reading((6, 5), n), 4, 2.5, "256", True)
+    yield from over("Reading", "channels", lambda n: Reading((6, 5), channels=n), 2, None, "3", 3.5)
+    yield from over("Reading", "interpolation", lambda how: Reading((6, 5), interpolation=how), "area", None, 3)
+    yield from over("Normalized", "reading", lambda how: Normalized(small_network(), 0.5, 0.5, how), 224, (6, 5),
+                    "timm")
+    yield from over("ImageFiles", "path", lambda path: ImageFiles(path, good), folder / "nowhere", empty, None, 3)
+    yield from over("ImageFiles", "reading", lambda how: ImageFiles(photos, how), (6, 5), None, 224)
+    yield bad("ImageFiles: a broken file", lambda: read_images(ImageFiles(photos, good)), "3.png", "skip_broken")
+    yield fine("ImageFiles: a broken file left out", lambda: read_images(ImageFiles(photos, good, skip_broken=True)))
+    yield from over("read_images", "labels", lambda y: read_images(IMAGES, y), None, "gievn", 3, [0, 1])
+    yield from over("read_images", "images", read_images, str(photos), 3, None, nn.Identity(), object())
+    yield from over("Normalized.from_timm", "model", Normalized.from_timm, "resnet18", None, nn.Identity())
+    yield from over("Normalized.from_torchvision", "weights", lambda w: Normalized.from_torchvision(nn.Identity(), w),
+                    "DEFAULT", None, 3)
+    yield from over("efficientnet_lite", "number", efficientnet_lite, 3, "0", None, True, 0.5)
+    model = Normalized(small_network(), 0.5, 0.25).double()
+    for what, images in {"bytes": IMAGES * 255, "centred": IMAGES - 2}.items():
+        for learn in (learn_image_masks, learn_dataset_mask):
+            call = lambda learn=learn, images=images: learn(model, images, LABELS, progress=False)
+            yield bad(f"{learn.__name__}: {what}", call, "images", "[0, 1]")
+    inside = lambda x: model(x)  # noqa: E731
+    yield bad("a Normalized inside a function", lambda: learn_image_masks(inside, IMAGES, progress=False), "model",
+              "output_fn")
 
 
 def of_goals(folder: Path) -> Iterator[Bad]:
@@ -1175,7 +1209,7 @@ def command(*words: str) -> None:
 
 
 GROUPS: tuple[Callable[[Path], Iterator[Bad]], ...] = (
-    of_spectrum, of_bases, of_forms, of_parts, of_mask, of_device, of_models, of_goals,
+    of_spectrum, of_bases, of_forms, of_parts, of_mask, of_device, of_models, of_images, of_goals,
     of_image_masks, of_dataset_masks, of_path, of_folders_of_masks, of_mask_sets, of_minimal, of_learned_basis,
     of_data, of_imagenette, of_crops, of_train,
     of_energies, of_accuracy, of_translations, of_separability, of_stability, of_pictures, of_mask_pictures, of_tables,
