@@ -10,6 +10,7 @@ __all__ = ['WORKER_ENVIRONMENT', 'TRIES', 'LOOK_S', 'GONE', 'Outcome', 'VARIABLE
 
 # %% ../nbs/17_cluster.ipynb #code-import-cluster
 import asyncio
+import gc
 import logging
 import os
 import platform
@@ -88,11 +89,14 @@ def running_workers(
 
     if not isinstance(address, str) or not address:
         raise ValueError(f"address must be that of a Dask scheduler, as tcp://head:8786 is; got {brief(address)}.")
+    client, why = None, ""
     try: client = Client(address, timeout=timeout_s)
-    except (OSError, ValueError) as error:
+    except Exception as error: why = type(error).__name__  # noqa: BLE001  # of sockets, names, addresses
+    if client is None:
+        gc.collect()  # half a client: collected while another one starts, the two would wait for each other for ever
         raise ConnectionError(
-            f"address {address!r}: no Dask scheduler answers there within {timeout_s:g} s ({type(error).__name__}). "
-            "Start one with `dask scheduler`, or leave the address out for workers on this machine.") from None
+            f"address {address!r}: no Dask scheduler answers there within {timeout_s:g} s ({why}). "
+            "Start one with `dask scheduler`, or leave the address out for workers on this machine.")
     with client:
         try: client.wait_for_workers(1, timeout_s)
         except TimeoutError:

@@ -1,4 +1,5 @@
 "Many workers: the same masks whoever computes them; workers that are killed or do not fit, shards that fail."
+import gc
 import os
 import pickle
 import re
@@ -280,6 +281,17 @@ def test_tasks_are_handed_out_as_they_are_needed(pair):
 @pytest.mark.parametrize("workers", [0, -1, True])
 def test_a_number_of_workers_that_is_none_is_refused(workers):
     with pytest.raises(ValueError, match="workers must be a whole number"), connect(workers=workers): pass
+
+
+def test_a_scheduler_that_does_not_answer_leaves_no_half_client_behind():
+    "One that is collected while another client starts waits for a lock that the other holds, for ever."
+    gc.collect()
+    gc.disable()
+    try:
+        for address in ("tcp://127.0.0.1:9", "nonsense", "tcp://127.0.0.1:99999", "tcp://nowhere.invalid:8786"):
+            with pytest.raises(ConnectionError), connect(address, timeout_s=0.2): pass
+        assert not [each for each in gc.get_objects() if type(each) is Client and each.status != "closed"]
+    finally: gc.enable()
 
 
 def test_an_address_where_nobody_answers_is_given_up_within_ten_seconds():
