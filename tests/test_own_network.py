@@ -435,7 +435,8 @@ def test_what_cannot_be_shown(two, fm):
     shutil.copytree("photos/cat", "few/cat")
     with_images = "--out", "pictures", *OWN, "--data"
     for words, told in ((("nowhere.zarr",), "nowhere.zarr"), (("photos",), "photos"),
-                        (("a.zarr", "--n", "0"), "--n must"), (("a.zarr", "--data", "photos"), "--data is for pictures"),
+                        (("a.zarr", "--n", "0"), "--n must"),
+                        (("a.zarr", "--data", "photos"), "--data is for pictures"),
                         (("d.zarr", *with_images, "photos"), "masks of single images"),
                         (("a.zarr", *with_images, "few"), "data holds 3 images, and these masks are of image")):
         code, out, err = fm("show", *words)
