@@ -55,9 +55,9 @@ def images_of_folder(
     if not skip_broken:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            whole = set(those_that_open(files.path, files.files))
-        if broken := [file.relative_to(files.path).as_posix() for file in files.files if file not in whole]:
-            raise ValueError(f"{len(broken)} of {len(files)} images in {path} cannot be read: {', '.join(broken[:5])}"
+            whole = set(those_that_open(files.path, wanted := files.files[:n]))
+        if broken := [file.relative_to(files.path).as_posix() for file in wanted if file not in whole]:
+            raise ValueError(f"{len(broken)} of {len(wanted)} images in {path} cannot be read: {', '.join(broken[:5])}"
                              f"{', …' * (len(broken) > 5)}. Remove them, or leave them out with --skip-broken.")
     return files if n is None else Subset(files, range(min(n, len(files))))
 
@@ -71,7 +71,7 @@ def on_its_device(
     return model
 
 # %% ../nbs/44_6_own_masks.ipynb #code-cost
-PASSES = {"image": (30, 80), "class": (20, 40), "dataset": (20, 40)}  # of a mask, usually
+PASSES = {"image": (30, 80), "class": (20, 30), "dataset": (20, 30)}  # of a mask, usually
 KINDS = {"image": ImageMaskSettings, "class": DatasetMaskSettings, "dataset": DatasetMaskSettings}
 PARTS = ("basis", "form", "part", "goal", "loss")
 
