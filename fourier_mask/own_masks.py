@@ -71,7 +71,7 @@ def on_its_device(
     return model
 
 # %% ../nbs/44_6_own_masks.ipynb #code-cost
-PASSES = {"image": (30, 80), "class": (20, 30), "dataset": (20, 30)}  # of a mask, usually
+PASSES = {"image": (30, 90), "class": (20, 30), "dataset": (20, 30)}  # of a mask, usually
 KINDS = {"image": ImageMaskSettings, "class": DatasetMaskSettings, "dataset": DatasetMaskSettings}
 PARTS = ("basis", "form", "part", "goal", "loss")
 
