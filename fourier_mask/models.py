@@ -140,8 +140,8 @@ def by_channel(
 # %% ../nbs/06_models.ipynb #code-centred
 def centred(
     x: Float[Tensor, "b c *space"],  # in [0, 1]
-    mean: Float[Tensor, "c 1 1"],  # as `Normalized` holds them
-    std: Float[Tensor, "c 1 1"],
+    mean: Float[Tensor, "one_or_c 1 1"],  # as `Normalized` holds them
+    std: Float[Tensor, "one_or_c_too 1 1"],
     back: bool = False,  # from centred images to those in [0, 1]
 ) -> Float[Tensor, "b c *space"]:
     "Centre images, or put them back. Source: Section 2.2."
@@ -236,7 +236,8 @@ def load_checkpoint(
     with open(path, "rb") as file: begins = file.read(2)
     if begins == b"PK" or begins[:1] == b"\x80":
         raise ValueError(f"path {path} is a pickle, which can run code when it is read. If you trust it, convert it: "
-                         "safetensors.torch.save_file(torch.load(path, weights_only=True), 'weights.safetensors').")
+                         "safetensors.torch.save_file({name: value.contiguous() for name, value in "
+                         "torch.load(path, weights_only=True).items()}, 'weights.safetensors').")
     try: state = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"path {path} is not a whole safetensors file ({error}). "

@@ -22,6 +22,9 @@ from typing import Annotated
 
 import pandas as pd
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Column, Table
 from torch.utils.data import Dataset
 
 from .device import on_threads
@@ -31,7 +34,7 @@ from fourier_mask.own_masks import (
     KINDS, amount, bytes_of, check_room, compared, duration, images_of_folder, largest_difference, learn_into,
     measured_cost, on_its_device, pictures_of, result_of, table_of_masks,
 )
-from .own_network import LIBRARIES, Picked, network_of
+from .own_network import LIBRARIES, Picked, check_module, network_of, source_and_name
 from .profiles import refuse
 from .spectrum import whole_number
 
@@ -58,10 +61,8 @@ def plain(value):
 def tell_table(table: pd.DataFrame) -> None:
     "A result for a reader. Source: ours."
     if not sys.stdout.isatty(): return print(table.to_string(index=False, na_rep="", float_format="%.4f"), flush=True)
-    from rich.console import Console
-    from rich.table import Table
-
-    drawn = Table(*map(str, table.columns), header_style="bold cyan")
+    heads = (Column(str(name).replace("_", "\n"), overflow="fold") for name in table.columns)
+    drawn = Table(*heads, box=SIMPLE_HEAD, padding=0, show_edge=False, header_style="bold cyan")
     for row in table.itertuples(index=False): drawn.add_row(*map(cell, row))
     Console().print(drawn)
 
@@ -125,8 +126,9 @@ Json = flag("--json", "print the result as JSON")
 
 def told_network(model, checkpoint, classes, mean, std, size, grey, device) -> Callable:
     "The network that was asked for, where it is to compute. Source: ours."
-    source = model.partition(":")[0]
-    if source not in LIBRARIES: aside(f"{model} is your own code, which is run now")
+    if (source := source_and_name(model)[0]) not in LIBRARIES:
+        check_module(source)
+        aside(f"{model} is your own code, which is run now")
     made = network_of(model, checkpoint, classes=classes, mean=numbers("mean", mean), std=numbers("std", std),
                       size=size_of(size), grey=grey)
     return on_its_device(made, device)

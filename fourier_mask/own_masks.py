@@ -27,13 +27,12 @@ from .band_energies import mask_summary
 from .dataset_mask import learn_class_masks, learn_dataset_mask
 from .descent import linearised
 from .device import choose_device, computing, networks_of
-from .filtering import basis_of, filter_images, part_of
 from .goal import classes_of
 from .images import ImageFiles, read_images, read_rows, reading_of, those_that_open
 from .learner import find_batch_size, parts_of, problem_of, saved_bytes, starts_of
 from .mask_folder import store_image_masks
+from .mask_pictures import plot_mask_set
 from .mask_set import MaskSet, differences, name_of
-from .part import Rest
 from .prepare import prepared
 from .settings import DatasetMaskSettings, ImageMaskSettings, checked
 from .shards import check_free, open_masks, plan_of
@@ -55,9 +54,9 @@ def images_of_folder(
     if not skip_broken:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            whole = set(those_that_open(files.path, files.files))
-        if broken := [file.relative_to(files.path).as_posix() for file in files.files if file not in whole]:
-            raise ValueError(f"{len(broken)} of {len(files)} images in {path} cannot be read: {', '.join(broken[:5])}"
+            whole = set(those_that_open(files.path, wanted := files.files[:n]))
+        if broken := [file.relative_to(files.path).as_posix() for file in wanted if file not in whole]:
+            raise ValueError(f"{len(broken)} of {len(wanted)} images in {path} cannot be read: {', '.join(broken[:5])}"
                              f"{', …' * (len(broken) > 5)}. Remove them, or leave them out with --skip-broken.")
     return files if n is None else Subset(files, range(min(n, len(files))))
 
@@ -71,7 +70,7 @@ def on_its_device(
     return model
 
 # %% ../nbs/44_6_own_masks.ipynb #code-cost
-PASSES = {"image": (30, 80), "class": (20, 40), "dataset": (20, 40)}  # of a mask, usually
+PASSES = {"image": (30, 90), "class": (20, 30), "dataset": (20, 30)}  # of a mask, usually
 KINDS = {"image": ImageMaskSettings, "class": DatasetMaskSettings, "dataset": DatasetMaskSettings}
 PARTS = ("basis", "form", "part", "goal", "loss")
 
@@ -202,10 +201,7 @@ def pictures_of(
         raise ValueError(f"data holds {len(images)} images, and these masks are of image {max(rows)} too. Give the "
                          "folder that they were learned from.")
     x = torch.stack([images[row][0] for row in rows])
-    if whole := getattr(pictures, "plot_mask_set", None): return made | {"filtered": whole(shown, x, model, most=n)}
-    plain = name_of(masks.settings, "part") == "Filter"
-    rest = shown.complement().apply(x) if plain else filter_images(shown, x, part=Rest(part_of(shown, basis_of(shown))))
-    return made | {"filtered": pictures.plot_filtered(x, rest, shown.apply(x))}
+    return made | {"filtered": plot_mask_set(shown, x, model, most=n)}
 
 
 def picture_of_masks(masks: MaskSet) -> Figure:

@@ -2,6 +2,7 @@
 import json
 import math
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -304,6 +305,7 @@ def test_folders_and_files_that_do_not_do(place, fm):
     code, out, err = learn(fm, "a.zarr")
     assert code == 2 and out == "" and "1 of 6 images in photos cannot be read: cat/2.png." in err
     assert "--skip-broken" in err and not Path("a.zarr").exists()
+    assert learn(fm, "b.zarr", "--n", "1")[0] == 0  # what is not asked for is not tried
     code, out, err = learn(fm, "a.zarr", "--skip-broken")
     assert code == 0 and out.startswith("5 masks")
     assert "warning: 1 of 6 images in photos cannot be read and are left out: cat/2.png." in err
@@ -428,6 +430,18 @@ def test_a_set_is_shown_with_its_numbers_and_pictures(two, fm, monkeypatch):
     torch.testing.assert_close(x, images(2), atol=1e-6, rtol=0)
     by_hand = torch.fft.ifft2(torch.fft.fft2((x - 0.5) / 0.25) * masks.masks[:2]).real * 0.25 + 0.5
     torch.testing.assert_close(left, by_hand, atol=1e-5, rtol=0)  # float32 transforms
+
+
+def test_a_terminal_has_colours_and_a_pipe_has_none(two, fm, monkeypatch, capsys):
+    plain = fm("show", "a.zarr", "--n", "2")[1]
+    assert "\x1b" not in plain and "prediction_kept" in plain
+    for name, value in (("TERM", "xterm-256color"), ("COLUMNS", "80")): monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    drawn = fm("show", "a.zarr", "--n", "2")[1]
+    assert "\x1b[" in drawn and max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", drawn).splitlines()[:5])) <= 80
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert "100%" in learn(fm, "c.zarr", "--n", "2")[2] and "%" not in learn(fm, "c.zarr", "--n", "2", "--json")[1]
 
 
 def test_what_cannot_be_shown(two, fm):

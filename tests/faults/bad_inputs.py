@@ -1195,6 +1195,38 @@ def of_command_line(folder: Path) -> Iterator[Bad]:
     yield bad("data --size 0", lambda: command("data", *place, "--size", "0"), "size", "0")
     yield bad("data --size large", lambda: command("data", *place, "--size", "large"), "size")
     yield bad("data --download 64px", lambda: command("data", *place, "--download", "64px"), "download", "64px")
+    yield from of_own_networks(folder)
+
+
+def of_own_networks(folder: Path) -> Iterator[Bad]:
+    "Commands that take a network, images or masks of the user's."
+    (folder / "photos").mkdir()
+    Image.new("RGB", (9, 9)).save(folder / "photos" / "1.png")
+    out = str(folder / "masks.zarr")
+    usual = {"--model": "torchvision:resnet18", "--data": str(folder / "photos"), "--out": out}
+    rows: dict[str, tuple[str, ...]] = {
+        "--model resnet18": ("model", "resnet18"), "--model timm:resnet81": ("model", "resnet81", "resnet18"),
+        "--model torchvision:resnet81": ("model", "resnet18"), "--model nowhere:build": ("model", "nowhere"),
+        "--model timm:": ("model", "timm:"), "--model :build": ("model", ":build"), "--classes five": ("classes",),
+        "--checkpoint nowhere.safetensors": ("checkpoint",), "--classes 5": ("classes",),
+        "--per imgae": ("per", "image"), "--threads 0": ("threads",), "--threads two": ("threads",), "--out": ("out",),
+        "--frobnicate": ("--frobnicate",),
+    }
+    for words, names in rows.items():
+        name, *value = words.split()
+        given = [word for key, there in usual.items() if key != name for word in (key, there)]
+        yield bad(f"learn {words}", lambda given=given, words=words: command("learn", *given, *words.split()), *names)
+    for name in usual:
+        given = [word for key, there in usual.items() if key != name for word in (key, there)]
+        yield bad(f"learn without {name}", lambda given=given: command("learn", *given), name)
+    for words in (["show", out], ["compare", out, out]):
+        yield bad(f"{words[0]} of a folder that is not there", lambda words=words: command(*words), "masks.zarr")
+    yield bad("show nothing", lambda: command("show"), "argument")
+    yield bad("compare with nothing", lambda: command("compare", out), "argument")
+    yield bad("show --n 0", lambda: command("show", out, "--n", "0"), "n must", "0")
+    yield bad("compare --fail-over -1", lambda: command("compare", out, out, "--fail-over", "-1"), "fail-over", "-1")
+    yield bad("doctor --frobnicate", lambda: command("doctor", "--frobnicate"), "--frobnicate")
+    yield fine("doctor of a machine", lambda: command("doctor", "--json"))
 
 
 def command(*words: str) -> None:
