@@ -22,7 +22,9 @@ setup(
     packages=[cfg["lib_path"]],
     package_data={cfg["lib_path"]: ["py.typed", "assets/*"]},
     install_requires=cfg["requirements"].split(),
-    extras_require={name: cfg[f"{name}_requirements"].split() for name in ("lab", "dask", "wavelet", "dev")},
+    extras_require={
+        name.removesuffix("_requirements"): cfg[name].split() for name in cfg if name.endswith("_requirements")
+    },
     entry_points={"console_scripts": ["fourier-mask = fourier_mask.cli:main"]},
     zip_safe=False,
 )

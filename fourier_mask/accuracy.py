@@ -14,7 +14,7 @@ import pandas as pd
 from jaxtyping import Bool
 from torch import Tensor
 
-from .spectrum import brief, whole_number
+from .spectrum import brief, check_extra, whole_number
 
 # %% ../nbs/32_accuracy.ipynb #code-share-interval
 def share_interval(
@@ -22,6 +22,7 @@ def share_interval(
     n: int,  # trials, at least 1
 ) -> tuple[float, float]:  # lower and upper end of the 95 % interval of k/n
     "Wilson's interval. Source: Wilson 1927, by scipy."
+    check_extra("an interval of a share", "reproduce", "scipy")
     from scipy.stats import binomtest
 
     n = whole_number(n, "n", "trials")

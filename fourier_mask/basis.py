@@ -11,13 +11,12 @@ import hashlib
 import math
 import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .spectrum import brief, check_size, check_tensor, mirror, whole_number
+from .spectrum import brief, check_extra, check_size, check_tensor, mirror, whole_number
 
 # %% ../nbs/01_basis.ipynb #code-basis
 class Basis(nn.Module):
@@ -204,9 +203,7 @@ def wavelet_matrix(
     levels: int,  # of the decomposition
 ) -> Float[Tensor, "n n"]:  # orthonormal, coarsest functions first, float64
     "Wavelets with boundary corrections as a matrix. Source: ours, by ptwt."
-    if find_spec("ptwt") is None:
-        raise ValueError("wavelets need the extra wavelet, which is not installed. Install it with "
-                         "pip install 'fourier-mask[wavelet]'.")
+    check_extra("a basis of wavelets", "wavelets", "ptwt", "pywt")
     import pywt
     from ptwt import MatrixWavedec
 

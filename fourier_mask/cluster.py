@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
-from importlib.util import find_spec
 from itertools import islice
 
 import torch
@@ -28,7 +27,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .device import asked_device, choose_device
-from .spectrum import brief, is_real, whole_number
+from .spectrum import brief, check_extra, is_real, whole_number
 
 # %% ../nbs/17_cluster.ipynb #code-connect
 @contextmanager
@@ -39,9 +38,7 @@ def connect(
     timeout_s: float = 5,  # how long to wait for the scheduler's answer, seconds
 ) -> Iterator:  # a `dask.distributed.Client`
     "Reach workers, or start some, for as long as the context lasts. Source: ours."
-    if find_spec("distributed") is None:
-        raise ValueError("workers need the extra dask, which is not installed. "
-                         "Install it with pip install 'fourier-mask[dask]'.")
+    check_extra("work for many workers", "dask", "distributed", "dask")
     if not (is_real(timeout_s) and timeout_s > 0):
         raise ValueError(f"timeout_s must be a number of seconds above 0; got {brief(timeout_s)}.")
     with own_workers(workers) if address is None else running_workers(address, timeout_s) as client: yield client

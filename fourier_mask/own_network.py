@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from .images import reading_of
 from .models import Normalized, Reading, load_checkpoint
-from .spectrum import brief
+from .spectrum import brief, check_extra
 
 # %% ../nbs/44_5_own_network.ipynb #code-network-of
 def network_of(
@@ -73,10 +73,9 @@ def timm_network(
     classes: int | None,
 ) -> tuple[nn.Module, Callable]:  # the network, and what wraps it
     "A network of timm. Source: ours, by timm."
-    try: import timm
-    except ImportError:
-        raise ValueError(f"model timm:{name} needs timm, which is not installed: "
-                         "pip install 'fourier_mask[imagenet]'.") from None
+    check_extra(f"model timm:{name}", "imagenet", "timm")
+    import timm
+
     if not timm.is_model(name): raise unknown("timm", name, timm.list_models())
     tags = [each for each in timm.list_pretrained() if each.startswith(name.split(".")[0] + ".")]
     if "." in name and name not in tags: raise unknown("timm", name, tags)

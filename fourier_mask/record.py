@@ -25,7 +25,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from .device import threads
 from .files import Damaged, plain_name, read_sealed, sealed, sha256_of, wait_for, write_json, write_whole
 from .profiles import refuse
-from .spectrum import brief
+from .spectrum import brief, check_extra
 from .store import check_folder, project_root, versions
 from .study import ALL, Study, known_need, needs_like
 
@@ -41,7 +41,7 @@ class Item(BaseModel):
     name: FileName  # fig_03
     title: str  # what it shows
     notebook: FileName  # in nbs/paper
-    extra: str = ""  # of the package, without which it cannot run
+    modules: list[str] = []  # that it needs, of the extra imagenet
     needs: list[Need] = []  # of the study, for example dataset_mask:*
     outputs: list[FileName]  # files it must leave behind
     profiles: list[Literal["smoke", "quick", "paper"]] = ["smoke", "quick", "paper"]  # in which it runs when unnamed
@@ -64,8 +64,8 @@ def load_manifest() -> dict[str, Item]:  # by name, in the order in which they a
     "Read paper/manifest.toml. Source: ours."
     path = project_root() / "paper" / "manifest.toml"
     if not path.is_file():
-        raise ValueError(f"no paper/manifest.toml at or above {Path.cwd()}. Run this in a clone of the repository; "
-                         "an installed package alone has no paper notebooks.")
+        raise ValueError(f"no paper/manifest.toml in {Path.cwd()} or above it. The paper's notebooks are in the "
+                         "repository, not in the package: git clone it, cd into the clone, and run this there.")
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))
         return {name: Item(**values | {"name": name}) for name, values in entries.items()}
@@ -365,11 +365,12 @@ def write_report(
     failed: dict[str, str] | None = None,  # messages, by the name of what failed
 ) -> Path:  # report.html
     "Lay out all items of a folder on one page. Source: ours."
+    check_extra("a report", "reproduce", "jinja2")
     import jinja2
 
     if not isinstance(study, Study): raise TypeError(f"study must be a Study; got {brief(study)}.")
-    check_folder(folder)
     manifest, (metrics, wrong) = load_manifest(), read_items(folder)
+    check_folder(folder)
     failed = wrong | (failed or {})
     metrics = {name: left for name, left in metrics.items() if name not in failed}
     sections = [report_section(folder, manifest[name], metrics[name]) for name in metrics]

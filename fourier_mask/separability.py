@@ -17,7 +17,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .spectrum import brief, check_seed, is_real, whole_number
+from .spectrum import brief, check_extra, check_seed, is_real, whole_number
 
 # %% ../nbs/35_separability.ipynb #code-split-by-class
 def split_by_class(
@@ -26,6 +26,7 @@ def split_by_class(
     seed: int = 0,  # of the draw
 ) -> tuple[Int[np.ndarray, "train"], Int[np.ndarray, "test"]]:  # rows to train on and rows held out, each ascending
     "Hold out a share of each class. Source: Section 3.2, by scikit-learn."
+    check_extra("a split by class", "reproduce", "sklearn")
     from sklearn.model_selection import StratifiedShuffleSplit
 
     labels, seed = classes_of_rows(labels), check_seed(seed, 32)
@@ -135,6 +136,7 @@ def fit_linear(
     tolerance: float,  # largest entry of the gradient at the end
 ) -> Callable[[np.ndarray], np.ndarray]:  # from rows of coordinates to logits, classes in ascending order
     "Minimise mean cross entropy + weight_decay/2 ‖W‖². Source: Table 3, by scikit-learn."
+    check_extra("a linear classifier", "reproduce", "sklearn")
     from sklearn.linear_model import LogisticRegression
 
     classes = len(np.unique(labels))
@@ -235,6 +237,7 @@ def embed(
             f"features must hold more than n_neighbors={n_neighbors} rows; got {len(flat)}. "
             "Give more rows or lower n_neighbors."
         )
+    check_extra("a map of masks", "reproduce", "umap")
     with warnings.catch_warnings():  # umap would need Tensorflow for what is not used here
         warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
         from umap import UMAP

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['CORNER_CYC', 'half_plane_counts', 'is_whole', 'brief', 'whole_number', 'check_size', 'is_real', 'check_seed',
-           'check_tensor', 'mirror', 'symmetrize', 'to_half', 'fold', 'to_full', 'frequencies', 'radius', 'angle',
-           'radial_bands', 'angular_bands', 'partition', 'band_energy', 'radial_energy', 'angular_energy']
+           'check_tensor', 'check_extra', 'mirror', 'symmetrize', 'to_half', 'fold', 'to_full', 'frequencies', 'radius',
+           'angle', 'radial_bands', 'angular_bands', 'partition', 'band_energy', 'radial_energy', 'angular_energy']
 
 # %% ../nbs/00_spectrum.ipynb #code-import-math-import-torch-from
 import math
 from collections.abc import Container, Iterable
+from importlib.util import find_spec
 from numbers import Integral, Real
 
 import torch
@@ -95,6 +96,18 @@ def check_tensor(
     if value.ndim not in ndim: raise ValueError(f"{name} must have the axes {axes}; got {tuple(value.shape)}.")
     if finite and not value.isfinite().all():
         raise ValueError(f"{name} must be finite; some of its numbers are nan or infinity. Leave those out.")
+
+# %% ../nbs/00_spectrum.ipynb #code-check-extra
+def check_extra(
+    what: str,  # is asked for, for the message
+    extra: str,  # of this package, that brings the modules
+    *modules: str,  # that it needs
+) -> None:
+    "Refuse what needs an extra that is not installed. Source: ours."
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise ValueError(f"{what} needs what is not installed: {', '.join(missing)}. Get it with "
+                         f"pip install 'fourier_mask[{extra}]'.")
 
 # %% ../nbs/00_spectrum.ipynb #code-mirror
 def mirror(

@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fourier_mask.files import (
@@ -77,9 +77,11 @@ def checksums(
 
 
 def versions() -> dict[str, str]:
-    "Versions of what the numbers depend on. Source: ours."
-    names = "fourier_mask", "torch", "torchvision", "torchattacks", "numpy"
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
+    "Versions of what the numbers depend on, as far as it is installed. Source: ours."
+    found = {"python": platform.python_version()}
+    for name in ("fourier_mask", "torch", "torchvision", "torchattacks", "numpy"):
+        with suppress(PackageNotFoundError): found[name] = version(name)
+    return found
 
 # %% ../nbs/28_store.ipynb #code-entry
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ __all__ = ['RECIPE', 'KINDS', 'ALL', 'MAKERS', 'needs_of', 'key_of', 'needs_like
 # %% ../nbs/41_study.ipynb #code-import-difflib-import-json-import
 import json
 import re
-import resource
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +24,7 @@ from torch import Tensor
 from .cluster import where_workers_compute
 from .data import Data, front_of_each
 from .dataset_mask import learn_class_masks, learn_dataset_mask
-from .device import choose_device, computing, on_device, on_threads, seeded, threads
+from .device import choose_device, computing, on_device, on_threads, peak_mb, seeded, threads
 from .files import digest, remove
 from .learner import parts_of
 from .mask_folder import MadeOtherwise, fill, supply_of
@@ -364,5 +363,4 @@ def made_on(
 ) -> dict:  # device, threads, and the most memory that this process has held, megabytes
     "On what something was made. Source: ours."
     device = ", ".join(sorted(set(where_workers_compute(study.client)))) if by_workers else str(study.device)
-    peak_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    return dict(made_on=dict(device=device, threads=threads(), peak_mb=peak_mb))
+    return dict(made_on=dict(device=device, threads=threads(), peak_mb=peak_mb()))

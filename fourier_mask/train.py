@@ -26,7 +26,7 @@ from .data import Data, Images, as_float, front_of_each
 from .device import choose_device, computing, device_of, frozen, seeded
 from .models import ARCHITECTURES, Normalized
 from .settings import Number, Settings, Whole, check_batch_size, check_labels, whole
-from .spectrum import brief, check_tensor
+from .spectrum import brief, check_extra, check_tensor
 
 # %% ../nbs/27_train.ipynb #code-settings
 Regime = Literal["natural", "adversarial", "scale", "translation", "rotation"]
@@ -120,6 +120,7 @@ def attacked(
     steps: int,  # of the attack
 ) -> Float[Tensor, "b c h w"]:  # in [0, 1], within ε of x
     "Adversarial versions of images. Source: Section 3, torchattacks' PGD. The random start uses the global generator."
+    check_extra("an attack", "reproduce", "torchattacks")
     import torchattacks
 
     with frozen(model):
@@ -266,6 +267,7 @@ def train_network(
     check_regime(regime)
     check_kind("data", data, Data)
     check_kind("settings", settings, TrainSettings)
+    check_extra("training a network", "reproduce", "torchattacks")
     device, epochs = choose_device(device), settings.epochs[regime]
     with seeded(seed, device), computing("float32"):
         model = new_network(data, settings).to(device, memory_format=torch.channels_last)

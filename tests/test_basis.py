@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fourier_mask import basis as page
+from fourier_mask import spectrum
 from fourier_mask.basis import (
     Cosine,
     Linear,
@@ -90,7 +90,7 @@ def test_cosines_are_scipys(space):
 @pytest.mark.parametrize("levels", [1, 2])
 @pytest.mark.parametrize("wavelet", ["haar", "db2"])
 def test_wavelets_are_orthonormal_and_the_coarsest_come_first(wavelet, levels):
-    pytest.importorskip("ptwt", reason="the extra wavelet is not installed")
+    pytest.importorskip("ptwt", reason="the extra wavelets is not installed")
     matrix = wavelet_matrix(16, wavelet, levels)
     torch.testing.assert_close(matrix @ matrix.T, torch.eye(16, dtype=torch.float64), rtol=0, atol=1e-6)  # boundaries
     constant = matrix @ torch.ones(16, dtype=torch.float64) / 4
@@ -101,9 +101,9 @@ def test_wavelets_are_orthonormal_and_the_coarsest_come_first(wavelet, levels):
 
 
 def test_what_wavelets_need_is_told(monkeypatch):
-    monkeypatch.setattr(page, "find_spec", lambda name: None)
+    monkeypatch.setattr(spectrum, "find_spec", lambda name: None)
     for ask in (lambda: Wavelet((8, 8)), lambda: basis_from("wavelet", (8, 8))):
-        with pytest.raises(ValueError, match=r"pip install 'fourier-mask\[wavelet\]'"): ask()
+        with pytest.raises(ValueError, match=r"pip install 'fourier_mask\[wavelets\]'"): ask()
     with pytest.raises(ValueError, match=r"divisible by 2\*\*levels = 8"): Wavelet((12,), levels=3)
 
 
@@ -133,7 +133,7 @@ def test_the_mask_is_the_planted_function_in_every_basis(name):
     "Logits that read one function of the basis: the mask holds its orbit and no other, on noise in all of them."
     basis, orbit = FUNCTIONS[name]
     if name == "wavelet":
-        pytest.importorskip("ptwt", reason="the extra wavelet is not installed")
+        pytest.importorskip("ptwt", reason="the extra wavelets is not installed")
         basis = Wavelet((8, 4))
     planted = (basis.orbits == orbit).double()[None, None]
     pattern = basis.inverse(planted.to(torch.complex128) if isinstance(basis, RealFourier) else planted)[0]

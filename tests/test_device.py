@@ -1,5 +1,7 @@
 "What is changed for a while comes back: modes, gradients, switches, generators, the environment; also after an error."
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -9,7 +11,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fourier_mask import device
-from fourier_mask.device import asked_device, choose_device, computing, free_memory, frozen, on_device, seeded, threads
+from fourier_mask.device import (
+    asked_device,
+    choose_device,
+    computing,
+    free_memory,
+    frozen,
+    on_device,
+    peak_mb,
+    seeded,
+    threads,
+)
 
 
 @given(st.lists(st.booleans(), min_size=4, max_size=4), st.lists(st.booleans(), min_size=3, max_size=3), st.booleans())
@@ -71,6 +83,29 @@ def test_memory_is_what_a_container_allows(monkeypatch, tmp_path, limit, room):
     free = free_memory(torch.device("cpu"))
     if room is None: assert free > 10**7  # the machine's
     else: assert abs(free - room) < 10**7  # what the process has taken or given back since
+
+
+@pytest.mark.parametrize(("platform", "own", "children"), [("linux", 3072, 5120), ("darwin", 3, 5)])
+def test_the_peak_is_counted_in_the_systems_unit(monkeypatch, platform, own, children):
+    usage = {"self": 3 * 2**20, "children": 5 * 2**20}
+    unix = SimpleNamespace(RUSAGE_SELF="self", RUSAGE_CHILDREN="children",
+                           getrusage=lambda of: SimpleNamespace(ru_maxrss=usage[of]))
+    monkeypatch.setitem(sys.modules, "resource", unix)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert (peak_mb(), peak_mb(children=True)) == (own, children)
+
+
+def test_the_peak_is_psutils_where_the_system_keeps_none(monkeypatch):
+    windows = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=2**20, peak_wset=7 * 2**20))
+    monkeypatch.setitem(sys.modules, "resource", None)  # cannot be imported
+    monkeypatch.setattr(psutil, "Process", lambda: windows)
+    assert (peak_mb(), peak_mb(children=True)) == (7, None)
+
+
+def test_the_peak_stays_when_memory_is_given_back():
+    before = psutil.Process().memory_info().rss / 2**20
+    torch.ones(100, 2**18)  # of 1 MB each
+    assert peak_mb() > before + 90
 
 
 def test_a_device_is_asked_for_as_long_as_the_context_lasts(monkeypatch):

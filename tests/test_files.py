@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fourier_mask.files import put_aside, remove, sweep, write_json, write_whole
+from fourier_mask.files import put_aside, remove, settle, sweep, write_json, write_whole
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):
@@ -168,6 +168,23 @@ def test_a_disk_that_fails_is_told_of_and_one_that_cannot_be_asked_is_not(tmp_pa
         with pytest.raises(OSError) as told: write_json(tmp_path / "a.json", 1)
         assert told.value.errno == code
     assert os.listdir(tmp_path) == (["a.json"] if code == errno.EINVAL else [])
+
+
+@pytest.mark.parametrize(("system", "flags"), [("posix", os.O_RDONLY), ("nt", os.O_RDWR)])
+def test_windows_opens_no_folder_and_flushes_what_may_be_written(tmp_path, monkeypatch, system, flags):
+    file, opened, os_open = str(tmp_path / "a"), [], os.open
+    Path(file).touch()
+
+    def noted(path, how):
+        opened.append(how)
+        if system == "nt" and os.path.isdir(path): raise PermissionError(errno.EACCES, "Permission denied")
+        return os_open(path, how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", noted)
+        patched.setattr(os, "name", system)
+        for place in (file, str(tmp_path)): settle(place)
+    assert opened == [flags, flags]
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "dangling link"])
