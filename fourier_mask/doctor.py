@@ -28,7 +28,7 @@ PACKAGES = ("fourier_mask", "torch", "torchvision", "timm", "numpy", "scipy", "z
 EXTRAS = {  # package: what it is for, and how it comes
     "timm": ("networks by timm:NAME", "pip install 'fourier_mask[imagenet]'"),
     "distributed": ("many workers", "pip install 'fourier_mask[dask]'"),
-    "ptwt": ("masks of wavelets", "pip install 'fourier_mask[wavelet]'"),
+    "ptwt": ("masks of wavelets", "pip install 'fourier_mask[wavelets]'"),
 }
 
 

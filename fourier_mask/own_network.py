@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from .images import reading_of
@@ -90,12 +89,14 @@ def torchvision_network(
     classes: int | None,
 ) -> tuple[nn.Module, Callable]:
     "A classifier of torchvision, with the preset of its best weights. Source: ours, by torchvision."
-    known = torchvision.models.list_models(module=torchvision.models)
+    from torchvision import models
+
+    known = models.list_models(module=models)
     if name not in known: raise unknown("torchvision", name, known)
-    weights = torchvision.models.get_model_weights(name).DEFAULT
+    weights = models.get_model_weights(name).DEFAULT
     asked = {} if classes is None else {"num_classes": classes}
     with weights_wanted(f"torchvision:{name}"):
-        made = torchvision.models.get_model(name, weights=weights if pretrained else None, **asked)
+        made = models.get_model(name, weights=weights if pretrained else None, **asked)
     return made, lambda network: Normalized.from_torchvision(network, weights)
 
 
