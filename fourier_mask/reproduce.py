@@ -270,7 +270,7 @@ def plan(
     check_folder(root, 20)
     return needs | tasks, root, study
 
-
+# %% ../nbs/48_reproduce.ipynb #code-chosen
 def chosen_items(
     names: list[str],  # as for `plan`, like the next
     profile: str,
@@ -290,7 +290,7 @@ def lacking(item: Item) -> str:
     except ValueError as error: return str(error)
     return ""
 
-
+# %% ../nbs/48_reproduce.ipynb #code-item-task
 def item_task(
     item: Item,  # to run
     parameters: dict,  # from `choose`

@@ -28,6 +28,7 @@ from fourier_mask.study import Study
 CANNOT_FAIL = {  # what holds whatever the networks and masks are, by item
     "fig_01": {f"{name}: power added above the stimulus" for name in ("softplus", "tanh", "ReLU", "hardtanh")},
     "fig_02": {"largest deviation from Re F⁻¹(M ⊙ F x)"},
+    "fig_A3": {"share of predictions unchanged"},
     "fig_A1": {"one layer: largest deviation from the prediction"},
     "tab_02": {"M(X), by construction", "X_A, by construction"},
     "tab_03": {"permuted labels: test accuracy, chance by construction"},
