@@ -201,7 +201,7 @@ def told(
     words = [f"n={n}", f"channels={channels}", f"size={tuple(space)}"]
     words += [f"{key}={name_of(masks.settings, key)}" for key, usual in USUAL.items()
               if name_of(masks.settings, key) != usual]
-    words += [f"{name}={getattr(masks, name).mean():.3f}" for name in ("sparsity", "prediction_kept")]
+    words += [f"sparsity={masks.sparsity.mean():.3g}", f"prediction_kept={masks.prediction_kept.mean():.3f}"]
     counts = {"misclassified": masks.misclassified, "unsettled": ~masks.converged, "unreached": masks.unreached}
     words += [f"{name}={int(which.sum())}" for name, which in counts.items() if which.any()]
     return f"MaskSet({', '.join(words)})"
