@@ -129,7 +129,8 @@ def problem_of(
     if settings.channels not in (1, images.shape[1]):
         raise ValueError(f"channels must be 1 or {images.shape[1]}, the images' own; got {settings.channels}.")
     layout = Layout(basis, parts.form).to(source.held.device)
-    hold = isinstance(parts.goal, Keep) and getattr(settings, "keep_prediction", False)
+    fast = settings.schedule == "fast"  # the authors' descent sees the loss alone
+    hold = fast and isinstance(parts.goal, Keep) and getattr(settings, "keep_prediction", False)
     return Problem(network, layout, part, parts.goal, parts.loss, settings.weight, settings.p, hold), source
 
 # %% ../nbs/19_learner.ipynb #code-starts

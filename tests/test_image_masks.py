@@ -26,7 +26,8 @@ QUIET = dict(progress=False)
 def test_the_objective_is_at_or_below_that_of_a_plain_loop(tolerance):
     model, (x, y) = small_network(), small_images()
     theirs, _ = least_objectives(model, x, y)
-    ours = learn_image_masks(model, x, y, goal=AnyAnswer(), tolerance=tolerance, **QUIET)
+    asked = dict(goal=AnyAnswer(), tolerance=tolerance, keep_prediction=False)
+    ours = learn_image_masks(model, x, y, **asked, **QUIET)
     excess = (ours.objective - 1) / theirs  # what either leaves of the objective above its least value, 1
     assert ours.converged.all()
     # a mask stops after two steps in a row that promise less than the tolerance, 0.5 % if not given, of what is left;
@@ -106,7 +107,7 @@ def test_masks_that_do_not_settle_are_told_once_and_one_that_does_leaves():
     with pytest.warns(UserWarning, match="12 of 12 masks had not settled") as told:
         short = learn_image_masks(model, x, y, steps=3, batch_size=5, **QUIET)
     assert len(told) == 1 and not short.converged.any() and (short.steps == 3).all()
-    masks = learn_image_masks(model, x, y, tolerance=1e-3, **QUIET)
+    masks = learn_image_masks(model, x, y, tolerance=1e-3, keep_prediction=False, **QUIET)
     assert masks.converged.all() and masks.steps.max() < 30 and len(masks.steps.unique()) > 1
 
 

@@ -78,11 +78,12 @@ def test_a_network_inside_a_function_gets_no_gradients_and_labels_may_be_short(l
 def test_a_normalized_model_is_masked_behind_its_centring(learn):
     network, (x, y) = small_network(), small_images()
     x = in_unit(x)
-    asked = dict(weight=0.01, progress=False)
-    inside = learn(Normalized(network, 0.25, 0.0625).double(), x, y, **asked)  # both exact in float32
-    outside = learn(network, (x - 0.25) / 0.0625, y, **asked)
+    asked = dict(weight=0.01)
+    inside = quietly(learn, Normalized(network, 0.25, 0.0625).double(), x, y, **asked)  # both exact in float32
+    outside = quietly(learn, network, (x - 0.25) / 0.0625, y, **asked)
     assert torch.equal(inside.masks, outside.masks)
-    before = learn(lambda x: network((x - 0.25) / 0.0625), x, y, **asked)  # a mask in front is another experiment
+    # a mask in front is another experiment
+    before = quietly(learn, lambda x: network((x - 0.25) / 0.0625), x, y, **asked)
     assert not torch.allclose(before.masks, inside.masks, atol=0.01)
 
 
