@@ -131,7 +131,7 @@ def learn_dataset_mask(
     chosen = checked(DatasetMaskSettings, {"steps": "epochs"}, weight=weight, steps=epochs, **settings)
     needed = loss in ("cross_entropy", cross_entropy) and (goal == "keep" or isinstance(goal, Keep))
     images, targets = read_images(images, labels, model, needed=needed)
-    owner = torch.zeros(len(images) if isinstance(images, Tensor) else 0, dtype=torch.long)
+    owner = torch.zeros(len(images), dtype=torch.long)
     masks = learn_owned(model, images, targets, owner, chosen, (basis, form, part, goal, loss), batch_size, output_fn,
                         progress, "data-set mask")
     tell_unsettled(masks)

@@ -26,6 +26,7 @@ from .store import Store, check_folder, examine
 PACKAGES = ("fourier_mask", "torch", "torchvision", "timm", "numpy", "scipy", "zarr", "xarray", "safetensors", "pandas",
             "matplotlib", "typer", "distributed")
 EXTRAS = {  # package: what it is for, and how it comes
+    "papermill": ("the paper's figures and tables", "pip install 'fourier_mask[reproduce]'"),
     "timm": ("networks by timm:NAME", "pip install 'fourier_mask[imagenet]'"),
     "distributed": ("many workers", "pip install 'fourier_mask[dask]'"),
     "ptwt": ("masks of wavelets", "pip install 'fourier_mask[wavelets]'"),

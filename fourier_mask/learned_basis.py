@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from .basis import Cosine, Linear, RealFourier, principal_components
 from .dataset_mask import learn_dataset_mask
-from .device import computing
+from .device import computing, device_of
 from .filtering import what_is_left
 from .goal import KNEE, Goal, Loss, classes_of, cost, cost_slope, cross_entropy, goal_from, loss_from
 from .images import AnyLabels, targets_of
@@ -293,7 +293,7 @@ def kept_of(
 ) -> float:
     "Share of images whose predicted class stays. Source: ours."
     before, behind = split(model)
-    device = next((p.device for p in model.parameters()), None) if isinstance(model, torch.nn.Module) else None
+    device = device_of(model)
     same = []
     for part in images.split(batch_size):
         x = before(part.to(device))
@@ -303,7 +303,7 @@ def kept_of(
 
 def centered(model: Callable, images: Float[Tensor, "b c *space"]) -> Tensor:
     "Images as the network behind a `Normalized` takes them. Source: Section 2.2."
-    device = next((p.device for p in model.parameters()), None) if isinstance(model, torch.nn.Module) else None
+    device = device_of(model)
     return split(model)[0](images.to(device)).detach().cpu()
 
 # %% ../nbs/26_learned_basis.ipynb #code-compare-bases

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .device import computing, device_of, frozen, networks_of, seeded
+from .device import computing, device_of, dtype_of, frozen, networks_of, seeded
 from .images import Shard
 from .models import Normalized
 from .prepare import Network, split, unwrapped
@@ -60,9 +60,7 @@ def answers_of(
     "A network's outputs for four images of noise, as eight projections to four digits. Source: ours."
     random, device = torch.Generator().manual_seed(0), device_of(model)
     noise = torch.randint(129, (4, *images.shape[1:]), generator=random).to(images.dtype) / 128  # exact in any type
-    weights = (weight for network in networks_of(model) for weight in network.parameters())
-    dtype = next((weight.dtype for weight in weights if weight.is_floating_point()), None)
-    network = Network(*split(model), output_fn, device, dtype)
+    network = Network(*split(model), output_fn, device, dtype_of(model))
 
     def outputs(batches):
         with frozen(model), seeded(0, device), computing("float32"), torch.no_grad():

@@ -20,7 +20,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .basis import Basis, check_basis
-from .device import device_of, free_memory, frozen, networks_of
+from .device import device_of, dtype_of, free_memory, frozen, networks_of
 from .goal import MISFITS, classes_of
 from .models import Normalized
 
@@ -153,8 +153,7 @@ def prepared(
     check_callable("model", model)
     if output_fn is not None: check_callable("output_fn", output_fn)
     before, behind = split(model)
-    weights = (weight for network in networks_of(model) for weight in network.parameters())
-    dtype = next((weight.dtype for weight in weights if weight.is_floating_point()), None)
+    dtype = dtype_of(model)
     pixels = isinstance(unwrapped(model)[0], Normalized)
     with frozen(model), torch.enable_grad():
         plain = Network(before, behind, output_fn, device_of(model), dtype, precision, pixels)
