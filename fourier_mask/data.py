@@ -20,6 +20,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from .files import place_of
+from .models import Reading
 from .settings import check_labels
 from .spectrum import brief, check_seed, check_size, is_real, is_whole, whole_number
 
@@ -211,17 +212,14 @@ def image_folder(
 ) -> Data:  # float32 in [0, 1]
     "Read a folder of images. Source: Section 2.2, 'any number of input channels'."
     from torchvision.datasets import ImageFolder
-    from torchvision.transforms import v2
 
     path, size = place_of(path, "path"), whole_number(size, "size", "pixels")
-    if channels not in (1, 3): raise ValueError(f"channels must be 1 (grey) or 3 (colour); got {channels!r}.")
+    reading = Reading((size, size), channels=channels, interpolation="bilinear")
     for part in ("train", "val"):
         if not (path / part).is_dir():
             raise FileNotFoundError(f"path {path} must hold the folders train and val, "
                                     f"each with a subfolder for each class; {part} is missing.")
-    to_size = v2.Resize(size, antialias=True), v2.CenterCrop(size)
-    steps = v2.Compose([v2.Grayscale(channels), v2.ToImage(), *to_size, v2.ToDtype(torch.float32, scale=True)])
-    try: train, val = (ImageFolder(path / part, steps) for part in ("train", "val"))
+    try: train, val = (ImageFolder(path / part, reading) for part in ("train", "val"))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"path {path} must hold an image of each class in train and in val. {error}") from None
     classes = tuple(train.classes)

@@ -27,7 +27,7 @@ from .form import Form
 from .goal import Goal, Keep, Loss, cross_entropy
 from .images import AnyImages, AnyLabels, read_images
 from fourier_mask.learner import (
-    Parts, best_first, finished, pace_of, parts_of, problem_of, repeated, starts_of, tell_unsettled,
+    Parts, best_first, find_batch_size, finished, pace_of, parts_of, problem_of, repeated, starts_of, tell_unsettled,
 )
 from .made_from import network_settings
 from .mask_set import MaskSet, held_of
@@ -121,7 +121,7 @@ def learn_dataset_mask(
     goal: str | Goal = "keep",
     loss: str | Loss = "cross_entropy",
     epochs: int | None = None,  # passes over the images, at most; the schedule's own if not given
-    batch_size: int = 64,  # images that pass at once
+    batch_size: int | None = None,  # images that pass at once; None for what fits, as for `learn_image_masks`
     output_fn: Callable | None = None,  # picks the outputs from the model's result
     progress: bool = True,  # show a bar
     **settings,  # fields of `DatasetMaskSettings`: p, schedule, tolerance, channels, initial, starts, seed, precision
@@ -150,7 +150,7 @@ def learn_class_masks(
     goal: str | Goal = "keep",
     loss: str | Loss = "cross_entropy",
     epochs: int | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     output_fn: Callable | None = None,
     progress: bool = True,
     **settings,
@@ -176,16 +176,17 @@ def learn_owned(
     owner: Int[Tensor, "b"],  # mask of each image
     settings: DatasetMaskSettings,
     parts: tuple,  # as asked for: basis, form, part, goal, loss
-    batch_size: int,
+    batch_size: int | None,
     output_fn: Callable | None,
     progress: bool,
     name: str,  # of what is learned
 ) -> MaskSet:
     "What both doors share: checks, a bar, and the learner. Source: ours."
     check_images(images)
-    batch_size = check_batch_size(batch_size, needed=True)
+    batch_size = check_batch_size(batch_size)
     made = parts_of(tuple(images.shape[2:]), *parts)
     check_targets(targets, len(images), made.loss is cross_entropy)
     with tqdm(desc=f"{name}, passes", disable=not progress) as bar:
-        return learn_shared(model, images, targets, owner, settings, made, batch_size, output_fn, bar)
+        size = batch_size or find_batch_size(model, images, settings, made, output_fn, labels=targets)
+        return learn_shared(model, images, targets, owner, settings, made, size, output_fn, bar)
 

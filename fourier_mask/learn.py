@@ -34,7 +34,7 @@ def learn_image_masks(
     part: str | Part = "filter",  # or "amplitude", "phase", "rest", or a Part
     goal: str | Goal = "keep",  # or "change", or a Goal
     loss: str | Loss = "cross_entropy",  # or "kullback_leibler", "squared_error", or a function
-    batch_size: int | None = None,  # images learned together; None for what fits into half of the free memory
+    batch_size: int | None = None,  # images learned together; None for what fits, see `find_batch_size`
     output_fn: Callable | None = None,  # picks the outputs from the model's result
     client=None,  # `dask.distributed.Client`: learn them on its workers, a batch each
     progress: bool = True,  # show a bar
@@ -54,4 +54,4 @@ def learn_image_masks(
         with mask_bar(len(images), progress) as bar:
             masks = learn_part(model, images, labels, index, chosen, parts, batch_size, output_fn, bar, alone)
     tell_unsettled(masks)
-    return replace(masks, settings=masks.settings | network_settings(model))
+    return replace(masks, settings=masks.settings | network_settings(model), images=images)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SAME', 'CHANGED', 'outputs_of', 'in_words', 'asked', 'class_names', 'cut', 'known_of', 'show_any', 'middle',
-           'show_mask', 'lay_out', 'draw_panel', 'plot_mask_set', 'check_set_of']
+           'show_mask', 'lay_out', 'draw_panel', 'plot_mask_set', 'images_for']
 
 # %% ../nbs/43_mask_pictures.ipynb #code-imports
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +20,7 @@ from torch import Tensor
 from .basis import Basis
 from .device import computing, device_of, dtype_of, frozen
 from .goal import classes_of
+from .images import AnyImages, read_images
 from .mask_set import MaskSet, name_of
 from .part import Filter, Part
 from .pictures import PLAIN, TITLE, UNIT, canvas, in_colours, show_image
@@ -194,7 +195,7 @@ def draw_panel(ax: Axes, title: str, value: Tensor, captions: dict, i: int, **sc
 # %% ../nbs/43_mask_pictures.ipynb #code-plot-mask-set
 def plot_mask_set(
     masks: MaskSet,  # one for each image, in their order, or one for all of them
-    images: Float[Tensor, "b c *space"],  # as the network takes them; three channels are drawn in colour
+    images: AnyImages | None = None,  # as the learners take them; None for those that the set knows
     model: Callable | None = None,  # the network, asked for its answers; None for what the set knows
     *,
     names: Sequence[str] | None = None,  # of the classes; None for their numbers
@@ -204,7 +205,7 @@ def plot_mask_set(
     part: Part | None = None,  # likewise
 ) -> Figure:
     "Images, masks, what they and their complements leave, and the network's answers. Source: ours."
-    check_set_of(masks, images)
+    images = images_for(masks, images, model)
     most = whole_number(most, "most", "images")
     shown, some = images[:most].detach(), masks if len(masks) == 1 else masks[:most]
     columns = {"image": shown, "mask leaves": some.apply(shown, basis=basis, part=part)}
@@ -222,16 +223,21 @@ def plot_mask_set(
     return fig
 
 # %% ../nbs/43_mask_pictures.ipynb #code-check-set-of
-def check_set_of(masks: MaskSet, images: Tensor) -> None:
-    "Refuse masks that are none, or not those of the images. Source: ours."
+def images_for(
+    masks: MaskSet,  # of these images, or one for all
+    images: AnyImages | None,  # as the caller passed them
+    model: Callable | None,  # whose reading says how files become images
+) -> Float[Tensor, "b c *space"]:
+    "The images of a set, refused unless they can be. Source: ours."
     if not isinstance(masks, MaskSet):
         raise TypeError(f"masks must be a MaskSet, as the learners return; got {type(masks).__name__}. For planes "
                         "alone there is plot_masks, for folders open_masks.")
-    if not isinstance(images, Tensor):
-        raise TypeError(f"images must be a tensor (b, c, h, w); got {type(images).__name__}. Pass torch.as_tensor of "
-                        "an array, or a batch of a loader.")
-    check_images(images)
     if not len(masks): raise ValueError("masks must hold at least one mask; got none. Ask len(masks) first.")
+    if images is None and masks.images is None:
+        raise ValueError("images must be given for a set that does not know its own, as one from a folder. Pass those "
+                         "that it was learned of.")
+    images = masks.images if images is None else read_images(images, model=model)[0]
+    check_images(images)
     (n, channels, *space), (b, c, *size) = masks.masks.shape, images.shape
     if n not in (1, b):
         remedy = f"masks[:{b}], if they are in the same order" if n > b else f"images[:{n}], if these are theirs"
@@ -239,3 +245,4 @@ def check_set_of(masks: MaskSet, images: Tensor) -> None:
     if space != size or channels not in (1, c):
         raise ValueError("images must be those of the masks, of their size and of their channels; got "
                          f"{tuple(images.shape)} for masks {tuple(masks.masks.shape)}.")
+    return images

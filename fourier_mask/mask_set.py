@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PER_MASK', 'NOT_GIVEN', 'USUAL', 'NAMES', 'MAY_DIFFER', 'MaskSet', 'name_of', 'fields_of', 'number_of_masks', 'plain',
-           'check_planes', 'check_mask_set', 'check_tensors', 'told', 'table_of', 'centered_planes', 'subset',
-           'join_mask_sets', 'differences', 'same_answers']
+           'check_planes', 'check_mask_set', 'check_images_of', 'check_tensors', 'told', 'table_of', 'centered_planes',
+           'subset', 'join_mask_sets', 'differences', 'same_answers']
 
 # %% ../nbs/13_mask_set.ipynb #code-imports
 import json
@@ -58,6 +58,7 @@ class MaskSet:
     index: Int[Tensor, "n"] | None = None  # row of the image in its data set
     reached: Float[Tensor, "n"] | None = None  # share of its images for which the goal was reached
     held: Mapping[str, Tensor] = field(default_factory=dict)  # from `held_of`
+    images: Float[Tensor, "n c *space"] | None = None  # of which they were learned, where known; never saved
     source: tuple[str, str] | None = field(default=None, init=False)  # folder it was read from, and its checksum
     apply: ClassVar[Callable[..., Tensor]]  # to images; this and the next two are given to it by the page of filtering
     complement: ClassVar[Callable[..., "MaskSet"]]  # of each mask, binary unless that is refused
@@ -165,6 +166,7 @@ def check_mask_set(
     if said != space:
         raise ValueError(f"masks must be of the size that settings['basis'] says, {said}; got {space}. Pass the "
                          "settings of the basis in which they were learned.")
+    check_images_of(masks)
     axes, fourier = tuple(range(-len(space), 0)), name_of(masks.settings, "basis") == "RealFourier"
     if fourier and not torch.allclose(planes, mirror(planes, axes), rtol=0, atol=2e-6):  # rounding of a mean of two
         raise ValueError("masks must be point-symmetric in the Fourier basis, M(k) = M(−k). Pass "
@@ -173,6 +175,19 @@ def check_mask_set(
     if len(shapes) > 1 or any(not shape or shape[:-1] not in ((), (len(planes),)) for shape in shapes):
         raise ValueError(f"trace must hold tensors of one shape, a row for each of the {len(planes)} masks, "
                          f"a number an epoch; got {sorted(shapes)}. Leave it out.")
+
+# %% ../nbs/13_mask_set.ipynb #code-check-images-of
+def check_images_of(
+    masks: MaskSet,  # just made
+) -> None:
+    "Refuse images that these masks cannot be of. Source: ours."
+    images, (n, _, *space) = masks.images, masks.masks.shape
+    if images is None: return
+    fits = isinstance(images, Tensor) and images.is_floating_point() and images.ndim == masks.masks.ndim
+    if not fits or len(images) != n or [*images.shape[2:]] != space:
+        shape = ", ".join(map(str, space))
+        raise ValueError(f"images must be a tensor of shape ({n}, c, {shape}), one for each mask; got "
+                         f"{tuple(getattr(images, 'shape', ())) or brief(images)}. Leave them out.")
 
 # %% ../nbs/13_mask_set.ipynb #code-check-tensors
 NAMES = {"trace": r"\w+", "held": r"(basis|part)/\w[\w.]*"}  # by which tensors can be stored
@@ -209,9 +224,10 @@ def told(
 
 def table_of(
     masks: MaskSet,  # any
-) -> pd.DataFrame:  # a row a mask, a column for each name in `PER_MASK`
+) -> pd.DataFrame:  # a row a mask, a column for each name in `PER_MASK`, and `misclassified`
     "What is known of each mask. Source: ours."
-    return pd.DataFrame({name: getattr(masks, name).cpu().numpy() for name in PER_MASK})
+    names = [*PER_MASK, "misclassified"]
+    return pd.DataFrame({name: getattr(masks, name).cpu().numpy() for name in names})
 
 # %% ../nbs/13_mask_set.ipynb #code-centered
 def centered_planes(
@@ -233,7 +249,9 @@ def subset(
         raise IndexError(f"index must be numbers or booleans, not out of range for {n} masks; got {brief(index)}.")
     rows = torch.from_numpy(np.ascontiguousarray(rows))
     trace = {name: values[rows] if values.ndim == 2 else values for name, values in masks.trace.items()}
-    return replace(masks, trace=trace, **{name: getattr(masks, name)[rows] for name in ("masks", *PER_MASK)})
+    images = None if masks.images is None else masks.images[rows]
+    fields = {name: getattr(masks, name)[rows] for name in ("masks", *PER_MASK)}
+    return replace(masks, trace=trace, images=images, **fields)
 
 # %% ../nbs/13_mask_set.ipynb #code-join
 MAY_DIFFER = ("batch_size", "seed")
@@ -260,7 +278,10 @@ def join_mask_sets(
         dropped |= differs.keys()
     fields = {name: torch.cat([getattr(each, name) for each in sets]) for name in ("masks", *PER_MASK)}
     settings = {name: value for name, value in first.settings.items() if name not in dropped}
-    return MaskSet(**fields, settings=settings, held=first.held)
+    known = [each.images for each in sets]
+    channels = {None if images is None else images.shape[1] for images in known}
+    images = torch.cat(known) if len(channels) == 1 and None not in channels else None
+    return MaskSet(**fields, settings=settings, held=first.held, images=images)
 
 # %% ../nbs/13_mask_set.ipynb #code-differences
 def differences(

@@ -119,7 +119,8 @@ class Normalized(nn.Module):
     def forward(self, x: Float[Tensor, "b c *space"]) -> Tensor: return self.model(self.center(x))
 
     @classmethod
-    def from_timm(cls, model: nn.Module) -> "Normalized": return from_timm(model)
+    def from_timm(cls, model: nn.Module, size: tuple[int, int] | None = None) -> "Normalized":
+        return from_timm(model, size)
 
     @classmethod
     def from_torchvision(cls, model: nn.Module, weights) -> "Normalized": return from_torchvision(model, weights)
@@ -186,6 +187,7 @@ INTERPOLATIONS = ("bicubic", "bilinear", "nearest", "lanczos")
 # %% ../nbs/06_models.ipynb #code-from-libraries
 def from_timm(
     model: nn.Module,  # from `timm.create_model`
+    size: tuple[int, int] | None = None,  # height and width of its images, pixels; None for what it was trained for
 ) -> Normalized:
     "A network of timm with the centring, size and crop that it was trained for. Source: timm's configuration."
     check_extra("Normalized.from_timm", "imagenet", "timm")
@@ -195,10 +197,11 @@ def from_timm(
         raise TypeError(f"model must be a network of timm, from timm.create_model; got {type(model).__name__}. "
                         "Pass Normalized(model, mean, std).")
     told = resolve_model_data_config(model)
-    (channels, *size), crop = told["input_size"], told.get("crop_pct") or 1.0
+    (channels, *trained), crop = told["input_size"], told.get("crop_pct") or 1.0
     known = told.get("crop_mode", "center") == "center" and told["interpolation"] in INTERPOLATIONS
-    resize = math.floor(min(size) / crop) if size[0] == size[1] else None
-    reading = Reading(tuple(size), resize, channels, told["interpolation"]) if known and channels in (1, 3) else None
+    resize = math.floor(min(trained) / crop) if size is None and trained[0] == trained[1] else None
+    size = tuple(trained if size is None else size)
+    reading = Reading(size, resize, channels, told["interpolation"]) if known and channels in (1, 3) else None
     return Normalized(model, list(told["mean"]), list(told["std"]), reading)
 
 

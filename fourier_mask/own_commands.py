@@ -278,7 +278,8 @@ def save_pictures(figures: dict, out: Path) -> list[str]:  # their files
 # %% ../nbs/52_own_commands.ipynb #code-compare
 COMPARE = "fourier-mask compare before.zarr after.zarr --fail-over 0.9"
 FAIL_OVER = ("end with 3 if the largest difference of a ring's energy, among those whose 95 % interval excludes 0, is "
-             "above this; of a single pair, which has no interval, among all")
+             "above this; of a single pair, which has no interval, among all. The interval is over images: networks "
+             "that differ in nothing but their seed can be further apart, so compare two of those first")
 
 
 def compare(

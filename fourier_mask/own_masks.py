@@ -88,7 +88,7 @@ def measured_cost(
     n, few = len(images), min(len(images), batch_size or 64, 8)
     x, _ = read_rows(images, range(few))
     parts = parts_of(tuple(x.shape[2:]), **{name: asked[name] for name in PARTS if name in asked})
-    size = batch_size or (64 if per != "image" else find_batch_size(model, x, settings, parts, output_fn))
+    size = batch_size or find_batch_size(model, x, settings, parts, output_fn)
     with computing(settings.precision), prepared(model, x, output_fn, settings.precision) as network:
         problem, source = problem_of(network, x, None, torch.arange(few), settings, parts, few)
         theta = starts_of(problem, settings, source, few)[:few].clone()

@@ -91,7 +91,8 @@ def folded_if_same(
     "Fold a network where that can be done and changes nothing. Source: ours."
     modules = list(network.modules()) if isinstance(network, nn.Module) else []
     hooked = any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in modules)
-    if hooked or not any(isinstance(m, nn.BatchNorm2d) for m in modules): return network
+    convolutional = sum(isinstance(m, nn.Conv2d | nn.BatchNorm2d) for m in modules) > 1
+    if hooked or not convolutional: return network
     for layout in [torch.channels_last] * (x.device.type == "cpu") + [torch.preserve_format]:
         try:
             candidate = folded(network).to(memory_format=layout)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mask_sets import ROTATED, random_set
 
+from fourier_mask import filtering
 from fourier_mask.basis import Cosine, Linear, RealFourier
 from fourier_mask.filtering import basis_of, part_of
 from fourier_mask.form import Rings
@@ -320,9 +321,12 @@ def test_what_is_not_given_is_unknown():
 def test_a_summary_has_a_row_a_mask():
     masks = replace(random_set(3), index=torch.tensor([7, 8, 9]))
     table = masks.summary()
-    assert list(table.columns) == list(PER_MASK) and len(table) == 3 and table["index"].tolist() == [7, 8, 9]
+    assert list(table.columns) == [*PER_MASK, "misclassified"] and len(table) == 3
+    assert table["index"].tolist() == [7, 8, 9]
     assert str(table["converged"].dtype) == "bool" and table["steps"].tolist() == masks.steps.tolist()
-    assert table["reached"].isna().all()
+    assert table["reached"].isna().all() and not table["misclassified"].any()
+    told = replace(masks, predictions=masks.labels + torch.tensor([0, 1, 0])).summary()
+    assert told["misclassified"].tolist() == [False, True, False]
 
 
 def test_subsets_and_html():
@@ -337,6 +341,36 @@ def test_subsets_and_html():
     assert page.count("<img") == 5 and "data:image/png;base64," in page
     assert "and 3 more" in random_set(15)._repr_html_()
     for space in ((7,), (2, 3, 4)): assert random_set(2, 1, space)._repr_html_().count("<img") == 2
+
+
+@pytest.mark.parametrize(("space", "channels"), [((6, 5), 1), ((6, 5), 3), ((7,), 2), ((2, 3, 4), 1)])
+def test_images_go_with_their_masks_and_are_shown_but_not_kept(tmp_path, space, channels):
+    images = torch.randn(4, channels, *space)
+    masks = replace(random_set(4, 1, space), images=images)
+    page = masks._repr_html_()
+    assert page.count("<img") == 8 and "what it leaves" in page
+    assert torch.equal(masks[[2, 0]].images, images[[2, 0]]) and torch.equal(masks[1].images, images[1:2])
+    assert torch.equal(MaskSet.join([masks, masks[:1]]).images, images[[0, 1, 2, 3, 0]])
+    assert MaskSet.join([masks, random_set(4, 1, space)]).images is None
+    assert MaskSet.load(masks.save(tmp_path / "masks.zarr")).images is None
+    assert replace(masks, images=None)._repr_html_().count("<img") == 4
+
+
+def test_images_of_other_masks_are_refused(annotations_off):
+    masks, images = random_set(4), torch.rand(4, 1, 6, 5)
+    for wrong in (images[:3], images[..., :-1], images[0], images.numpy(), images.long()):
+        with pytest.raises(ValueError, match=r"images must be a tensor of shape \(4, c, 6, 5\)"):
+            replace(masks, images=wrong)
+
+
+def test_what_is_shown_below_a_mask_is_what_it_leaves():
+    images = torch.rand(1, 1, 6, 5)
+    masks = replace(random_set(1), images=images)
+    left = filtering.left_pictures(masks)
+    low, high = images.aminmax()
+    assert left == [filtering.png(((masks.apply(images)[0] - low) / (high - low)).clamp(0, 1), "gray")]
+    ones = replace(masks, masks=torch.ones(1, 1, 6, 5))
+    assert filtering.left_pictures(ones) == [filtering.png((images[0] - low) / (high - low), "gray")]
 
 
 def test_an_empty_set_is_a_set():

@@ -13,14 +13,17 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, req
 from pathlib import Path
 
 import pytest
+import timm
 import yaml
 from conftest import ROOT
 from imports import others_modules, own_modules, run_without
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from PIL import Image
 
 from fourier_mask import store as store_page
-from fourier_mask.imagenet import LITES
+from fourier_mask.imagenet import LITES, photographs
+from fourier_mask.models import save_checkpoint
 from fourier_mask.reproduce import OF_REPRODUCE
 
 SETTINGS = configparser.ConfigParser(delimiters=["="], interpolation=None)
@@ -207,6 +210,38 @@ def test_the_base_installation_learns_keeps_and_draws(tmp_path):
     result = run_without(absent, EVERY_MODULE + USE, cwd=tmp_path)
     assert result.returncode == 0 and "example/" in result.stdout, result.stdout + result.stderr
     assert {"mine.zarr", "many.zarr", "mine.png"} <= {p.name for p in tmp_path.iterdir()}
+
+
+@pytest.fixture(scope="session")
+def fresh(built, tmp_path_factory):
+    "An environment with the wheel and one extra, as README's first words install it, and nothing else."
+    folder = tmp_path_factory.mktemp("fresh")
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True, timeout=120)
+    words = ["install", "--quiet", "--constraint", ROOT / "constraints.txt", f"{built[1]}[imagenet]"]
+    result = subprocess.run([folder / "venv" / "bin" / "python", "-m", "pip", *words], capture_output=True, text=True,
+                            timeout=600)
+    if re.search("No matching distribution|NewConnectionError|Temporary failure", result.stderr):
+        pytest.skip("no package index can be reached")
+    assert result.returncode == 0, result.stderr
+    return folder / "venv" / "bin"
+
+
+def test_from_pip_install_to_the_first_picture(fresh, tmp_path):
+    "README's six lines as they stand, then one command for a network of timm, on a folder of two photographs."
+    (tmp_path / "photos").mkdir()
+    for name in ("chelsea", "coffee"): photographs()[name].save(tmp_path / "photos" / f"{name}.jpg")
+    six_lines = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+    assert 6 <= len([line for line in six_lines.splitlines() if line]) <= 8  # with the imports
+    save_checkpoint(timm.create_model("test_resnet"), tmp_path / "weights.safetensors")
+    network = ["--model", "timm:test_resnet", "--checkpoint", "weights.safetensors", "--data", "photos"]
+    for command in ([fresh / "python", "-c", six_lines + "figure.savefig('first.png'); print(masks)"],
+                    [fresh / "fourier-mask", "learn", *network, "--size", "64", "--out", "masks.zarr"],
+                    [fresh / "fourier-mask", "show", "masks.zarr", *network, "--size", "64", "--out", "pictures"]):
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert result.returncode == 0, result.stderr
+        if command[0].name == "python": assert "n=2" in result.stdout and "prediction_kept=1.000" in result.stdout
+    for picture in ("first.png", "pictures/masks.png", "pictures/energy.png"):
+        with Image.open(tmp_path / picture) as shown: assert len(shown.convert("RGB").getcolors(2**24)) > 20, picture
 
 
 REFUSED = {
