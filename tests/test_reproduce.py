@@ -333,7 +333,7 @@ def test_a_notebook_without_proper_parameters_is_refused(monkeypatch, capsys, pr
     ('"dataset_mask:*"]', '"datasetmask:*"]', "need 'datasetmask:\\*' is not known"),
     ('"fig_01.png"', '"../../fig_01.png"', "must be the name of a file, without folders; got '../../fig_01.png'"),
     ('"fig_01.png"', '"/tmp/fig_01.png"', "must be the name of a file, without folders"),
-    ('"fig_01_blue_shift.ipynb"', '"../53_cli.ipynb"', "must be the name of a file, without folders"),
+    ('"fig_01_blue_shift.ipynb"', '"../61_cli.ipynb"', "must be the name of a file, without folders"),
     ('title = "Blue shift', 'titel = "Blue shift', "titel"),
     ('[fig_01]', '["../elsewhere"]', "must be the name of a file, without folders; got '../elsewhere'"),
     ('[fig_01]\n', '[fig_01\n', "manifest.toml cannot be used"),
