@@ -34,7 +34,7 @@ def learn_image_masks(
     part: str | Part = "filter",  # or "amplitude", "phase", "rest", or a Part
     goal: str | Goal = "keep",  # or "change", or a Goal
     loss: str | Loss = "cross_entropy",  # or "kullback_leibler", "squared_error", or a function
-    batch_size: int | None = None,  # images learned together; None for what fits, see `find_batch_size`
+    batch_size: int | None = None,  # images that pass at once; None for what fits, see `find_batch_size`
     output_fn: Callable | None = None,  # picks the outputs from the model's result
     client=None,  # `dask.distributed.Client`: learn them on its workers, a batch each
     progress: bool = True,  # show a bar

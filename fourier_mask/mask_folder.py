@@ -70,7 +70,7 @@ def store_image_masks(
     *,
     index: Tensor | None = None,  # row of each image in the data set it comes from; None for 0 … n − 1
     shard_size: int = 256,  # images a shard of a new folder: what is lost at most when it is killed
-    batch_size: int | None = None,  # images learned together, at most a shard
+    batch_size: int | None = None,  # images that pass at once, at most a shard
     weight: float = 0.07,
     basis: str | Basis = "fourier",
     form: str | Form = "Free",
@@ -343,7 +343,7 @@ def learn_here(
     todo: dict[int, slice],  # from `lacking`
     asked: Asked,  # network, settings and parts
     supply: Supply,  # the images
-    batch_size: int | None,  # images learned together; None for what fits
+    batch_size: int | None,  # images that pass at once; None for what fits
     bar: MaskBar,  # to tell
 ) -> None:
     "Learn and write shards in this process. Source: ours."

@@ -157,7 +157,7 @@ def learn(
     starts: option(int, "descents for each mask") = None,
     steps: option(int, "passes of an image, at most") = None,
     precision: option(str, "of the network's passes: float32, tf32, bf16") = None,
-    batch_size: option(int, "images learned together; what fits, if not given") = None,
+    batch_size: option(int, "images that pass at once; what fits, if not given") = None,
     shard_size: Annotated[int, typer.Option(help="images a shard: what is lost at most when it is killed")] = 64,
     n: option(int, "the first so many images", "--n") = None,
     output_fn: option(str, "key, attribute or place of the logits in the network's result") = None,

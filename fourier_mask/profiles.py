@@ -43,7 +43,7 @@ class ImageMasks(ImageMaskSettings):
 
     seed: Whole | None = Field(None, ge=0, lt=2**63, description="as for the learner; the study's if not given")
     n: Whole = Field(500, ge=1, description="images, evenly from the classes; fewer if fewer fit the selection")
-    batch_size: Whole | None = Field(64, ge=1, description="images learned together; none for what fits into memory")
+    batch_size: Whole | None = Field(64, ge=1, description="images that pass at once; none for what fits into memory")
     shard_size: Whole = Field(128, ge=1, description="images a shard of the store")
 
 

@@ -53,6 +53,7 @@ def answering(
             if classes_of(out) is None:
                 raise ValueError(f"model must return logits (b, classes) of at least two classes; got "
                                  f"{tuple(out.shape)}. Pass output_fn= to pick them.")
+            if not out.isfinite().all(): raise ValueError("model must return finite logits; some are nan or infinity.")
             return out
 
         yield answer
@@ -86,8 +87,12 @@ def asked_of(
 ) -> Asked:
     "What a network is asked about. Source: ours."
     check_targets(labels, len(images), True)
-    if labels is not None: return Asked(images, labels)
-    return Asked(images, answers(answer, images, batch_size))
+    if labels is None: return Asked(images, answers(answer, images, batch_size))
+    classes = answer(images[:1]).shape[1]
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(f"labels must lie in 0 … {classes - 1}, the model has {classes} logits; got "
+                         f"{labels.min().item()} … {labels.max().item()}.")
+    return Asked(images, labels.cpu())
 
 
 def answers(
@@ -106,9 +111,9 @@ def phase_of(
 ) -> Float[Tensor, "k h w"]:  # radians, float64: a whole number of turns is none
     "Phase of plane waves at each pixel. Source: ours."
     (h, w), turn = size, 2 * math.pi
-    down = torch.arange(h)[None, :] * v[:, None] % h * (turn / h)
-    right = torch.arange(w)[None, :] * u[:, None] % w * (turn / w)
-    return down[:, :, None].double() + right[:, None, :].double()
+    down = (torch.arange(h)[None, :] * v[:, None] % h).double() / h
+    right = (torch.arange(w)[None, :] * u[:, None] % w).double() / w
+    return turn * (down[:, :, None] + right[:, None, :])
 
 
 @dataclass(frozen=True)
@@ -202,7 +207,7 @@ def grid_of(
     if grid is None: return torch.fft.fftfreq(side, 1 / side).round().long()
     half, most = whole_number(grid, "grid", "frequencies") // 2, (side - 1) // 2
     if grid % 2 == 0 or half > most:
-        raise ValueError(f"grid must be odd and at most {2 * most + 1} for {side} pixels; got {grid}.")
+        raise ValueError(f"grid must be odd and at most {2 * most + 1} for images of {side} pixels; got {grid}.")
     up = (torch.arange(1, half + 1) * most / max(half, 1)).round().long()
     return torch.cat([torch.zeros(1, dtype=torch.long), up, -up.flip(0)])
 

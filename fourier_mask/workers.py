@@ -57,7 +57,7 @@ def learn_at_work(
     images: Tensor,  # of the shard, like the next two
     labels: Tensor | None,
     index: Tensor,
-    batch_size: int | None,  # images learned together; None for what fits
+    batch_size: int | None,  # images that pass at once; None for what fits
 ) -> MaskSet:
     "Learn the masks of a shard on a worker. Source: ours."
     here = at_work(asked)

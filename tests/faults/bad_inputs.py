@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from mask_sets import random_set
 from PIL import Image
-from small import small_images, small_network
+from small import in_unit, small_images, small_network
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
@@ -44,6 +44,7 @@ from fourier_mask import (
     pictures,
     profiles,
     record,
+    sensitivity,
     separability,
     settings,
     shards,
@@ -988,7 +989,7 @@ def of_mask_pictures(folder: Path) -> Iterator[Bad]:
     over_one = lambda name, *values: over("plot_mask_set", name, lambda value: draw(**{name: value}), *values)
     yield from over_one("masks", own.masks, own.masks[0, 0], None, [own], {"a": own}, "a.zr", own[[]], own[:3], SQUARE)
     yield from over_one("images", *(x for x in WRONG_IMAGES if getattr(x, "shape", ())[1:] != (3, *SIZE)), IMAGES[:3],
-                        DataLoader(TensorDataset(IMAGES)), MASKS)
+                        None, "nowhere", MASKS)
     yield from over_one("model", "resnet18", model.state_dict(), small_network((8, 8)), lambda x: x, lambda x: x[:3],
                         lambda x: None, lambda x: {"logits": model(x)}, lambda x: model(x) * NAN)
     yield from over_one("names", "abc", {0: "a", 1: "b", 2: "c"}, {"a", "b", "c"}, ["a"], list("abcd"), 3)
@@ -1000,8 +1001,37 @@ def of_mask_pictures(folder: Path) -> Iterator[Bad]:
     yield bad("plot_mask_set: too few names for a set", lambda: draw(masks=known, model=None, names=["a"]), "names")
     for change in (dict(model=None), dict(masks=own[:1]), dict(images=IMAGES.half(), model=None), dict(part=Filter()),
                    dict(names=np.array(["a", "b", "c"])), dict(names=("a", "b", "c")), dict(most=np.int64(2)),
+                   dict(images=DataLoader(TensorDataset(IMAGES))), dict(images=None, masks=replace(own, images=IMAGES)),
                    dict(masks=own[:1], images=IMAGES.expand(-1, 3, -1, -1), model=None), dict(masks=known, model=None)):
         yield fine(f"plot_mask_set: {shown(change)}", lambda change=change: draw(**change))
+
+
+def of_sensitivity(folder: Path) -> Iterator[Bad]:
+    model, images = small_network(), in_unit(IMAGES)
+    usual = dict(model=model, images=images, labels=LABELS, progress=False, grid=3)
+    ask = lambda **change: sensitivity.sensitivity_map(**usual | change)
+    over_one = lambda name, *values: over("sensitivity_map", name, lambda value: ask(**{name: value}), *values)
+    yield from over_one("images", *WRONG_IMAGES, images - 0.5, 255 * images)
+    yield from over_one("labels", *WRONG_LABELS)
+    for what, wrong in WRONG_MODELS.items():
+        yield bad(f"sensitivity_map: model {what}", lambda wrong=wrong: ask(model=wrong), "model")
+    yield from over_one("wave", "square", None, sensitivity.UnitWave, 0.1)
+    yield from over_one("grid", 0, 2, 7, 2.5, "3", True)
+    yield from over_one("seed", -1, 0.5, None, True)
+    yield from over_one("batch_size", 0, -1, 2.5, None, True)
+    yield from over_one("precision", "float16", None)
+    (folder / "text.safetensors").write_text("no rows")
+    yield from over_one("path", folder, folder / "text.safetensors", "", 3)
+    yield bad("sensitivity_map: path of another map", lambda: [ask(path=folder / "a", seed=seed) for seed in (0, 1)],
+              "path", "seed")
+    for wave in (sensitivity.UnitWave, sensitivity.SignWave):
+        for value in (-1, NAN, INF, "1", None, True):
+            yield bad(f"{wave.__name__}({value!r})", lambda wave=wave, value=value: wave(value),
+                      "rms" if wave is sensitivity.UnitWave else "eps_255")
+    yield from over("plot_sensitivity", "maps", sensitivity.plot_sensitivity, {}, None, {"a": images}, [ask()], ask())
+    for change in (dict(labels="predicted"), dict(wave=sensitivity.SignWave(0)), dict(images=images.half()),
+                   dict(path=folder / "kept"), dict(grid=1), dict(batch_size=np.int64(5))):
+        yield fine(f"sensitivity_map: {shown(change)}", lambda change=change: ask(**change))
 
 
 def of_tables(folder: Path) -> Iterator[Bad]:
@@ -1245,6 +1275,7 @@ GROUPS: tuple[Callable[[Path], Iterator[Bad]], ...] = (
     of_image_masks, of_dataset_masks, of_path, of_folders_of_masks, of_mask_sets, of_minimal, of_learned_basis,
     of_data, of_imagenette, of_crops, of_train,
     of_energies, of_accuracy, of_translations, of_separability, of_stability, of_pictures, of_mask_pictures, of_tables,
+    of_sensitivity,
     of_profiles, of_store, of_studies, of_reproduce, of_command_line,
 )
 
