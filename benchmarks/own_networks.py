@@ -8,10 +8,11 @@ crops of photographs that scikit-image brings.
 
 **A step** is told beside the network's own forward pass and back to the image, both for a batch. **The batch size**
 that the learner finds is told beside the one at which an image costs least, of those tried. **The estimate** is
-what `fourier-mask learn --dry-run` says of a pass over all images, times the passes that the masks turned out to
-take; and the same from their own first ten steps. **Memory** is the largest of the whole process.
+what `fourier-mask learn --dry-run` says of a pass over all images, times the passes that the masks turned out to take
+(each step up to a multiple of four images); and the same from their own first ten steps. **Memory** is the largest of the whole process.
 """
 import argparse
+import math
 import subprocess
 import sys
 import time
@@ -60,6 +61,12 @@ def learned(model, images, **changes):
     return masks, time.perf_counter() - began
 
 
+def passed(steps: torch.Tensor) -> int:
+    "Images that have passed while these masks took so many steps side by side: each time up to a multiple of four."
+    left = [int((steps >= number).sum()) for number in range(1, int(steps.max()) + 1)]
+    return sum(4 * math.ceil(each / 4) for each in left)
+
+
 def measure(name: str, n: int, steps: int, rounds: int, sizes: list[int]) -> list[str]:
     "Print what there is to say of a network; what is not as it is asked."
     model, images, missed = network_of(name), crops(n), []
@@ -67,8 +74,9 @@ def measure(name: str, n: int, steps: int, rounds: int, sizes: list[int]) -> lis
     print(f"\n{name}: {sum(weight.numel() for weight in model.parameters()) / 1e6:.0f} million weights, "
           f"{n} images, {torch.get_num_threads()} threads; batches of {found} found", flush=True)
     masks, took = learned(model, images, steps=steps)
-    passes, memory = int(masks.steps.sum()), peak_mb()
-    print(f"{n} masks: {took:.0f} s, {passes / n:.1f} passes each ({masks.steps.min()} to {masks.steps.max()}), "
+    passes, memory = passed(masks.steps), peak_mb()
+    print(f"{n} masks: {took:.0f} s, {masks.steps.float().mean():.1f} steps each ({masks.steps.min()} to "
+          f"{masks.steps.max()}), {passes} images passed up to fours, "
           f"{int(masks.converged.sum())} settled, size {masks.sparsity.mean():.5f}, predictions kept "
           f"{100 * masks.prediction_kept.mean():.0f} %, objective {masks.objective.mean():.6f}; largest memory "
           f"{memory} MB", flush=True)
