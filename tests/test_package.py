@@ -253,6 +253,7 @@ REFUSED = {
         "import numpy; from fourier_mask.separability import embed; embed(numpy.eye(30), n_neighbors=5)",
         "from fourier_mask.data import fashion5; from fourier_mask.train import TrainSettings, train_network; "
         "train_network(fashion5(20, 20), 'natural', TrainSettings())",
+        "from fourier_mask.band_attacks import perturbations; perturbations(None, None, None)",
         "from fourier_mask.reproduce import plan; plan(['fig_01'], 'smoke', {})",
     ],
 }

@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from faults.outcome import Outcome, outcome_of
 from fourier_mask import (
     accuracy,
+    band_attacks,
     band_energies,
     charts,
     cli,
@@ -936,6 +937,67 @@ def of_stability(folder: Path) -> Iterator[Bad]:
                     {"natural": MASKS.masks}, {"natural": {"starts": MASKS}}, [MASKS.masks])
 
 
+# the methods that the paper names beside its own
+
+def of_band_attacks(folder: Path) -> Iterator[Bad]:
+    images, model = in_unit(IMAGES), small_network()
+    wrong = (images.numpy() * 255, images - 0.5, images + 0.2, images[:, 0], images * NAN, None, "photos", MASKS)
+    for basis in ("cosine", "fourier"):
+        make = lambda n, basis=basis: band_attacks.band_masks(SIZE, n, basis)
+        yield from over("band_masks", "n", make, 0, 4, 2.5, True, None, "3", NAN)
+    yield from over("band_masks", "size", lambda s: band_attacks.band_masks(s, 1), 8, (8.0, 8), (0, 8), None, (8,))
+    yield from over("band_masks", "basis", lambda b: band_attacks.band_masks(SIZE, 2, b), "wavelet", None,
+                    Cosine(SIZE), "dct")
+    yield from over("band_masks", "seed", lambda s: band_attacks.band_masks(SIZE, 2, seed=s), -1, 1.5, None)
+    usual = dict(model=model, images=images, labels=LABELS, mask=MASKS[:1], steps=1)
+    attack = lambda **change: band_attacks.band_attack(**usual | change)
+    phase = random_set(1, size=SIZE, part=Phase(RealFourier(SIZE)), basis=RealFourier(SIZE))
+    for name, values in {
+        "images": wrong, "labels": (LABELS[:3], LABELS + 1, LABELS - 1, LABELS.double(), "gievn", None, [0, 1]),
+        "mask": (MASKS, SQUARE, None, "low", PLANE.numpy(), PLANE * NAN, PLANE * 2, PLANE[None], PLANE.bool(), phase,
+                 torch.ones(3, 1, *SIZE), torch.ones(1, 3, *SIZE)),
+        "eps_255": (-1, 300, NAN, "8/255"), "alpha_255": (-1, INF, None), "steps": (0, 2.5, None),
+        "seed": (-1, 2**64, None), "batch_size": (0, 2.5, None), "random_start": (1, "yes", None),
+        "precision": ("fp16", None), "model": ("resnet18", None, lambda x: None, lambda x: x.detach()),
+        "output_fn": ("logits", lambda out: out.logits), "epsilon": (8,),
+    }.items():
+        yield from over("band_attack", name, lambda v, name=name: attack(**{"basis": "fourier", name: v}), *values)
+    yield from over("band_attack", "basis", lambda b: attack(mask=PLANE, basis=b), None, "dct", Cosine((8, 8)), Cosine)
+    yield bad("band_attack: cosines taken for Fourier's", lambda: attack(mask=PLANE, basis="fourier"), "mask must",
+              "point-symmetric")
+    for change in (dict(), dict(mask=PLANE, basis="cosine"), dict(mask=spectrum.symmetrize(PLANE), basis="fourier"),
+                   dict(labels="predicted"), dict(images=images.numpy()), dict(mask=PLANE, basis=Cosine(SIZE)),
+                   dict(mask=random_set(len(images), size=SIZE)), dict(steps=np.int64(2))):
+        yield fine(f"band_attack: {shown(change)}", lambda change=change: attack(**change))
+    success = lambda masks: band_attacks.band_success(model, images, "predicted", masks, basis="cosine", steps=1)
+    yield from over("band_success", "masks", success, {}, None, MASKS, PLANE, [PLANE], "low")
+    yield from over("band_success", "mask", success, {"a": None}, {"a": PLANE * 2}, {"a": SQUARE[:1]})
+    yield from over("plot_band_success", "table", band_attacks.plot_band_success, None, {}, pd.DataFrame(),
+                    pd.DataFrame({"n": [1]}))
+    yield from over("perturbations", "images", lambda x: band_attacks.perturbations(model, x, LABELS), *wrong)
+    add = lambda **change: band_attacks.perturbations(**dict(model=model, images=images, labels=LABELS) | change)
+    for name, values in {
+        "attack": ("fgsm", None, 3, "AutoAttack"), "eps": ("8/255", NAN, None, -1), "epsilon": (0.1,),
+        "steps": (0, 2.5), "seed": (-1, None), "batch_size": (0, None), "labels": (LABELS + 1, "gievn"),
+        "model": ("resnet18", None),
+    }.items(): yield from over("perturbations", name, lambda v, name=name: add(**{name: v}), *values)
+    for call in (band_attacks.half_power_radius, band_attacks.radial_power, band_attacks.power_of):
+        yield from over(call.__name__, "added", call, images.numpy(), images[:, 0], None, images * NAN, images[:0],
+                        MASKS)
+    yield bad("radial_power of no change", lambda: band_attacks.radial_power(0 * images), "added")
+    yield from over("radial_power", "n", lambda n: band_attacks.radial_power(images, n), 0, 2.5, None)
+    for call in (band_attacks.half_power_table, band_attacks.plot_perturbation_spectra):
+        yield from over(call.__name__, "by_attack", call, {}, images, None, {"a": images[:, 0]}, {"a": images * NAN},
+                        {"a": images, "b": images[..., 1:]}, {"a": None})
+    alike = lambda **change: band_attacks.spectrum_similarity(**dict(a=images, b=images) | change)
+    for name in "ab":
+        for value in (images[:3], images[..., 1:], None, images * NAN, 0 * images):
+            call = lambda name=name, value=value: alike(**{name: value})
+            yield bad(f"spectrum_similarity: {name}={shown(value)}", call, "a and b")
+    yield from over("spectrum_similarity", "repeats", lambda n: alike(repeats=n), 0, 2.5, None)
+    yield from over("spectrum_similarity", "seed", lambda s: alike(seed=s), -1, None)
+
+
 # pictures
 
 def of_pictures(folder: Path) -> Iterator[Bad]:
@@ -1275,7 +1337,7 @@ GROUPS: tuple[Callable[[Path], Iterator[Bad]], ...] = (
     of_image_masks, of_dataset_masks, of_path, of_folders_of_masks, of_mask_sets, of_minimal, of_learned_basis,
     of_data, of_imagenette, of_crops, of_train,
     of_energies, of_accuracy, of_translations, of_separability, of_stability, of_pictures, of_mask_pictures, of_tables,
-    of_sensitivity,
+    of_sensitivity, of_band_attacks,
     of_profiles, of_store, of_studies, of_reproduce, of_command_line,
 )
 
