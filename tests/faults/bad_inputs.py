@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from faults.outcome import Outcome, outcome_of
 from fourier_mask import (
     accuracy,
+    activations,
     band_energies,
     charts,
     cli,
@@ -1098,6 +1099,28 @@ def of_a_pass_filter(name: str, usual: dict) -> Iterator[Bad]:
         yield fine(f"{name} of the network's own answers", lambda: call(labels="predicted"))
 
 
+def of_activations(folder: Path) -> Iterator[Bad]:
+    model = small_network()
+    call = lambda **change: activations.layer_centroids(**dict(model=model, images=UNIT) | change)
+    over_one = lambda name, *values: over("layer_centroids", name, lambda value: call(**{name: value}), *values)
+    shapes = [x for x in WRONG_IMAGES if getattr(x, "shape", ())[1:] != SIZE]  # without channels they are signals
+    yield from over_one("images", *shapes, UNIT * 255, UNIT * 0)
+    yield from over_one("model", None, "resnet18", model.state_dict(), lambda x: model(x), nn.Linear,
+                        small_network((8, 8)), nn.Sequential(nn.Flatten(), nn.Linear(30, 3)), nn.Conv2d(3, 4, 3))
+    yield from over_one("layers", "0", ["O"], [0], 0, ["3"], [model], ["2"], [None])
+    yield from over_one("zero", 1, None, "yes")
+    yield from over_one("batch_size", 0, 2.0, True, None, "all")
+    centroid = activations.spectral_centroid
+    yield from over("spectral_centroid", "planes", centroid, UNIT[0], UNIT.numpy(), UNIT * NAN, None)
+    yield from over("spectral_centroid", "size", lambda s: centroid(UNIT, s), 8, (8.0, 8), (0, 8))
+    table = call()
+    yield from over("plot_layer_centroids", "tables", activations.plot_layer_centroids, None, {}, table, {"a": None},
+                    {"a": table[["n"]]})
+    yield fine("layer_centroids of numpy's images", lambda: call(images=UNIT.numpy()))
+    yield fine("layer_centroids of named layers", lambda: call(layers=("1", "0")))
+    yield fine("layer_centroids of a network in training mode", lambda: call(model=small_network().train()))
+
+
 # profiles, the store, studies and the command line
 
 def of_profiles(folder: Path) -> Iterator[Bad]:
@@ -1300,7 +1323,7 @@ GROUPS: tuple[Callable[[Path], Iterator[Bad]], ...] = (
     of_image_masks, of_dataset_masks, of_path, of_folders_of_masks, of_mask_sets, of_minimal, of_learned_basis,
     of_data, of_imagenette, of_crops, of_train,
     of_energies, of_accuracy, of_translations, of_separability, of_stability, of_pictures, of_mask_pictures, of_tables,
-    of_pass_filters,
+    of_pass_filters, of_activations,
     of_profiles, of_store, of_studies, of_reproduce, of_command_line,
 )
 
