@@ -249,6 +249,8 @@ REFUSED = {
     "dask": ["from fourier_mask.cluster import connect; connect(workers=1).__enter__()"],
     "reproduce": [
         "from fourier_mask.accuracy import share_interval; share_interval(1, 2)",
+        "import pandas; from fourier_mask.pass_filters import with_intervals; "
+        "with_intervals(pandas.DataFrame({'n': [2], 'low_pass_pct': [50.0]}))",
         "from fourier_mask.separability import split_by_class; split_by_class([0, 1] * 20)",
         "import numpy; from fourier_mask.separability import embed; embed(numpy.eye(30), n_neighbors=5)",
         "from fourier_mask.data import fashion5; from fourier_mask.train import TrainSettings, train_network; "

@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from faults.outcome import Outcome, outcome_of
 from fourier_mask import (
     accuracy,
+    activations,
     band_attacks,
     band_energies,
     charts,
@@ -42,6 +43,7 @@ from fourier_mask import (
     mask_pairs,
     mask_pictures,
     models,
+    pass_filters,
     pictures,
     profiles,
     record,
@@ -1135,6 +1137,82 @@ def of_tables(folder: Path) -> Iterator[Bad]:
                   lambda panels=panels: charts.plot_embeddings(panels, ["x", "y"]), "panels")
 
 
+UNIT = ((IMAGES - IMAGES.min()) / (IMAGES.max() - IMAGES.min())).float()
+
+
+def of_pass_filters(folder: Path) -> Iterator[Bad]:
+    model, mask = small_network(), pass_filters.pass_mask
+    yield from over("pass_mask", "size", lambda s: mask(s, 0.2), 8, (8.0, 8), (0, 8), None)
+    yield from over("pass_mask", "cut_cyc", lambda c: mask(SIZE, c), -0.1, NAN, INF, "0.2", None, True)
+    yield from over("pass_mask", "kind", lambda k: mask(SIZE, 0.2, k), "band", "Low", None, 1, ["low"])
+    yield from over("equal_share_rings", "n must", lambda n: pass_filters.equal_share_rings(UNIT, n), 0, 2.0, True, "8",
+                    None, 30)
+    yield from over("equal_share_rings", "images", pass_filters.equal_share_rings, *WRONG_IMAGES[:12], UNIT * 255,
+                    torch.full_like(UNIT, 0.5))
+    for name, usual in dict(pass_curves={}, ring_removal={"n": 2}, hybrid_curve={},
+                            blurred_accuracy={"attacked": UNIT}).items():
+        yield from of_a_pass_filter(name, dict(model=model, images=UNIT, labels=LABELS) | usual)
+    curves_of = lambda **change: pass_filters.pass_curves(model, UNIT, LABELS, **change)
+    yield from over("pass_curves", "where", lambda w: curves_of(where=w), "centred", "pixel", None, 0)
+    yield from over("ring_removal", "n must", lambda n: pass_filters.ring_removal(model, UNIT, n=n), 0, 2.5, True, 40)
+    yield from over("hybrid_curve", "seed", lambda s: pass_filters.hybrid_curve(model, UNIT, seed=s), -1, 1.5, None)
+    one = LABELS * 0
+    yield bad("hybrids of one class", lambda: pass_filters.hybrid_curve(model, UNIT, one), "labels", "two classes")
+    blurred = lambda attacked: pass_filters.blurred_accuracy(model, UNIT, LABELS, attacked)
+    yield from over("blurred_accuracy", "attacked", blurred, None, UNIT[:3], UNIT * 255, UNIT * NAN, "fgsm",
+                    UNIT.numpy())
+    table, wrong = curves_of(), (None, pd.DataFrame(), pd.DataFrame({"x": [1]}), {"a": 1}, [1, 2])
+    yield from over("with_intervals", "table", pass_filters.with_intervals, *wrong, pd.DataFrame({"n": [1]}))
+    yield from over("reversal_cyc", "table", pass_filters.reversal_cyc, *wrong, table)
+    for plot in (pass_filters.plot_over_cuts, pass_filters.plot_ring_removal):
+        yield from over(plot.__name__, "tables", plot, *wrong[:2], table, {}, {"a": None}, {"a": wrong[2]})
+    yield fine("pass_curves of numpy's cuts", lambda: curves_of(cuts_cyc=np.array([0.1, 0.2], np.float32)))
+
+
+def of_a_pass_filter(name: str, usual: dict) -> Iterator[Bad]:
+    "What all front doors of pass filters are asked."
+    call = lambda **change: getattr(pass_filters, name)(**usual | change)
+    over_one = lambda key, *values: over(name, key, lambda value: call(**{key: value}), *values)
+    shapes = [x for x in WRONG_IMAGES if getattr(x, "shape", ())[1:] != SIZE]  # without channels they are signals
+    yield from over_one("images", *shapes, UNIT * 255, UNIT * 4 - 2)
+    yield from over_one("labels", *WRONG_LABELS)
+    yield from over_one("batch_size", 0, 2.0, True, None, "all")
+    yield from over_one("precision", "half", None, 32)
+    yield from over_one("output_fn", "logits", 0, lambda out: out.logits)
+    if name != "ring_removal":
+        yield from over_one("cuts_cyc", [], None, 0.2, "0.2", [0.2, 0.1], [NAN], [-0.1], [None], [True])
+    for what, wrong in WRONG_MODELS.items():
+        if what in ("returns nan", "returns infinity"): continue  # it still names a class
+        yield bad(f"{name}: model {what}", lambda wrong=wrong: call(model=wrong), "model")
+    yield bad(f"{name}: an unknown argument", lambda: call(batchsize=3), "batchsize")
+    yield fine(f"{name} of numpy's images", lambda: call(images=UNIT.numpy(), labels=LABELS.numpy()))
+    yield fine(f"{name} of half precision", lambda: call(images=UNIT.half()))
+    if name != "hybrid_curve":  # this network says one class of all
+        yield fine(f"{name} of the network's own answers", lambda: call(labels="predicted"))
+
+
+def of_activations(folder: Path) -> Iterator[Bad]:
+    model = small_network()
+    call = lambda **change: activations.layer_centroids(**dict(model=model, images=UNIT) | change)
+    over_one = lambda name, *values: over("layer_centroids", name, lambda value: call(**{name: value}), *values)
+    shapes = [x for x in WRONG_IMAGES if getattr(x, "shape", ())[1:] != SIZE]  # without channels they are signals
+    yield from over_one("images", *shapes, UNIT * 255, UNIT * 0)
+    yield from over_one("model", None, "resnet18", model.state_dict(), lambda x: model(x), nn.Linear,
+                        small_network((8, 8)), nn.Sequential(nn.Flatten(), nn.Linear(30, 3)), nn.Conv2d(3, 4, 3))
+    yield from over_one("layers", "0", ["O"], [0], 0, ["3"], [model], ["2"], [None])
+    yield from over_one("zero", 1, None, "yes")
+    yield from over_one("batch_size", 0, 2.0, True, None, "all")
+    centroid = activations.spectral_centroid
+    yield from over("spectral_centroid", "planes", centroid, UNIT[0], UNIT.numpy(), UNIT * NAN, None)
+    yield from over("spectral_centroid", "size", lambda s: centroid(UNIT, s), 8, (8.0, 8), (0, 8))
+    table = call()
+    yield from over("plot_layer_centroids", "tables", activations.plot_layer_centroids, None, {}, table, {"a": None},
+                    {"a": table[["n"]]})
+    yield fine("layer_centroids of numpy's images", lambda: call(images=UNIT.numpy()))
+    yield fine("layer_centroids of named layers", lambda: call(layers=("1", "0")))
+    yield fine("layer_centroids of a network in training mode", lambda: call(model=small_network().train()))
+
+
 # profiles, the store, studies and the command line
 
 def of_profiles(folder: Path) -> Iterator[Bad]:
@@ -1337,7 +1415,7 @@ GROUPS: tuple[Callable[[Path], Iterator[Bad]], ...] = (
     of_image_masks, of_dataset_masks, of_path, of_folders_of_masks, of_mask_sets, of_minimal, of_learned_basis,
     of_data, of_imagenette, of_crops, of_train,
     of_energies, of_accuracy, of_translations, of_separability, of_stability, of_pictures, of_mask_pictures, of_tables,
-    of_sensitivity, of_band_attacks,
+    of_sensitivity, of_pass_filters, of_band_attacks, of_activations,
     of_profiles, of_store, of_studies, of_reproduce, of_command_line,
 )
 
