@@ -1,7 +1,7 @@
 """Maps of sensitivity, beside the bare network's forward pass on as many images.
 
     python benchmarks/diagnostics.py                      VGG11 at half width, 32×32, 512 images, all frequencies
-    python benchmarks/diagnostics.py --folder PHOTOS      EfficientNet-Lite0, 224×224×3, 100 photographs, 15×15 frequencies
+    python benchmarks/diagnostics.py --folder PHOTOS      EfficientNet-Lite0, 224×224×3, 100 photographs, 15×15 waves
 
 Random weights for VGG11: what a map costs does not depend on them. The bare pass is timed before and after the map, on
 batches of the same size, frozen, without slopes; the better of the two counts. Memory is the largest of the process

@@ -8,8 +8,9 @@ crops of photographs that scikit-image brings.
 
 **A step** is told beside the network's own forward pass and back to the image, both for a batch. **The batch size**
 that the learner finds is told beside the one at which an image costs least, of those tried. **The estimate** is
-what `fourier-mask learn --dry-run` says of a pass over all images, times the passes that the masks turned out to take
-(each step up to a multiple of four images); and the same from their own first ten steps. **Memory** is the largest of the whole process.
+what `fourier-mask learn --dry-run` says of a pass over all images, times the passes that the masks turned out to
+take, each step up to a multiple of four images; and the same from their own first ten steps. **Memory** is the
+largest of the whole process.
 """
 import argparse
 import math

@@ -25,12 +25,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from .accuracy import mean_spread, share_interval
-from .band_energies import check_columns, check_named
+from .band_energies import check_named
 from .basis import Basis, RealFourier, basis_from, check_basis
 from .device import device_of, seeded
 from .filtering import basis_of
 from .images import AnyImages, AnyLabels, read_images
 from .mask_set import MaskSet, name_of
+from .pass_filters import check_tables
 from .pictures import PLAIN, canvas
 from .sensitivity import Asked, answering, answers, asked_of, check_unit
 from .settings import Number, Settings, Whole, check_batch_size, check_images, checked
@@ -222,16 +223,18 @@ def band_success(
 
 # %% ../nbs/46_band_attacks.ipynb #code-plot-success
 def plot_band_success(
-    table: pd.DataFrame,  # from `band_success`
+    tables: Mapping[str, pd.DataFrame],  # from `band_success`, by network, of the same bands
 ) -> Figure:
-    "Success of each band with its interval, and the norm that it took. Source: ours, after Sharma et al. 2019."
-    check_columns(table, "table", ("success_pct", "low_pct", "high_pct", "norm"), "band_success")
-    fig, axes = canvas(1, 1, (0.7 * len(table) + 1, 2.6))
-    ax, places = axes[0, 0], range(len(table))
-    ax.bar(places, table.success_pct, 0.7)
-    ax.vlines(places, table.low_pct, table.high_pct, color="black")
-    ax.set_xticks(places, [f"{name}\n{norm:.2f}" for name, norm in table.norm.items()], fontsize=8, **PLAIN)
-    ax.set(xlabel="band, and mean norm of the change", ylabel="answers turned, %")
+    "Success of each band with its interval, by network. Source: ours, after Sharma et al. 2019."
+    check_tables(tables, ("success_pct", "low_pct", "high_pct"), "band_success")
+    fig, axes = canvas(1, 1, (5.0, 2.6))
+    for place, (name, table) in enumerate(tables.items()):
+        aside = np.arange(len(table)) + 0.7 * ((place + 0.5) / len(tables) - 0.5)
+        axes[0, 0].bar(aside, table.success_pct, 0.7 / len(tables), label=name)
+        axes[0, 0].vlines(aside, table.low_pct, table.high_pct, color="black")
+    axes[0, 0].set_xticks(range(len(table)), table.index, fontsize=8, **PLAIN)
+    axes[0, 0].set(xlabel="band", ylabel="answers turned, %")
+    for text in axes[0, 0].legend(fontsize=7).get_texts(): text.set_parse_math(False)
     return fig
 
 # %% ../nbs/46_band_attacks.ipynb #code-perturbations

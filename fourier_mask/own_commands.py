@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['MODEL', 'Model', 'Checkpoint', 'Data', 'Classes', 'Mean', 'Std', 'Size', 'Grey', 'SkipBroken', 'Device', 'Json',
-           'PER', 'GIVEN', 'LEARN', 'SHOW', 'COMPARE', 'FAIL_OVER', 'DOCTOR', 'COMMANDS', 'aside', 'tell_json', 'plain',
-           'tell_table', 'cell', 'warned_plainly', 'numbers', 'size_of', 'option', 'flag', 'told_network', 'learn',
-           'learned', 'watched', 'tell_cost', 'show', 'save_pictures', 'compare', 'doctor', 'tell_diagnosis']
+           'PER', 'GIVEN', 'LEARN', 'SHOW', 'COMPARE', 'FAIL_OVER', 'DIAGNOSE', 'DOCTOR', 'COMMANDS', 'aside',
+           'tell_json', 'plain', 'tell_table', 'cell', 'warned_plainly', 'numbers', 'size_of', 'option', 'flag',
+           'told_network', 'learn', 'learned', 'watched', 'tell_cost', 'show', 'save_pictures', 'compare', 'diagnose',
+           'doctor', 'tell_diagnosis']
 
 # %% ../nbs/60_own_commands.ipynb #code-imports
 import json
@@ -28,6 +29,8 @@ from rich.table import Column, Table
 from torch.utils.data import Dataset
 
 from .device import on_threads
+from .diagnosis import QUESTIONS, save_diagnosis
+from .diagnosis import diagnose as ask_networks
 from .doctor import diagnosis
 from .mask_set import MaskSet
 from fourier_mask.own_masks import (
@@ -307,6 +310,46 @@ def compare(
         aside(f"{largest:.4f} is above --fail-over {fail_over:g}")
         raise typer.Exit(3)
 
+# %% ../nbs/60_own_commands.ipynb #code-diagnose
+DIAGNOSE = ("fourier-mask diagnose --model torchvision:resnet18 --checkpoint weights.safetensors --classes 5 --data photos "
+            "--size 64 --only waves,removal --grid 3 --out diagnosis")
+
+
+def diagnose(
+    model: Model, data: Data,
+    out: Annotated[Path, typer.Option(help="folder for the page; files of the same names are replaced")],
+    checkpoint: Checkpoint = None, classes: Classes = None, mean: Mean = None, std: Std = None, size: Size = None,
+    grey: Grey = False, skip_broken: SkipBroken = False, device: Device = None,
+    labels: Annotated[str, typer.Option(help=GIVEN)] = "predicted",
+    only: option(str, f"of {','.join(QUESTIONS)}; all if not given") = None,
+    masks: option(Path, "folder of a data-set mask of this network, to stand among the methods") = None,
+    n: option(int, "the first so many images", "--n") = None,
+    grid: option(int, "frequencies in a row of the maps of waves, odd; 15 if not given") = None,
+    attacked: option(int, "images that are attacked, the first; 32 if not given") = None,
+    seed: option(int, "of signs, pairs and starts") = None,
+    batch_size: option(int, "images that pass at once") = None,
+    precision: option(str, "of the network's passes: float32, tf32, bf16") = None,
+    output_fn: option(str, "key, attribute or place of the logits in the network's result") = None,
+    threads: option(int, "of the processor") = None,
+    as_json: Json = False,
+):
+    "Ask a network about frequencies by every method, and write a page."
+    if threads is not None: whole_number(threads, "threads")
+    asked = dict(grid=grid, attacked=attacked, seed=seed, batch_size=batch_size, precision=precision)
+    asked = {name: value for name, value in asked.items() if value is not None}
+    picked, questions = None if output_fn is None else Picked(output_fn), None if only is None else only.split(",")
+    with warned_plainly(), on_threads(threads):
+        learned = None if masks is None else {model: MaskSet.load(masks)[:1]}
+        network = told_network(model, checkpoint, classes, mean, std, size, grey, device)
+        images = images_of_folder(data, network, n, skip_broken)
+        found = ask_networks({model: network}, images, labels, masks=learned, only=questions, output_fn=picked, **asked)
+        page = save_diagnosis(found, out)
+    curves = found.curves().reset_index("network", drop=True).reset_index()
+    if as_json: return tell_json({"page": str(page), "left_out": found.left_out, "curves": curves})
+    for name, why in found.left_out.items(): aside(f"not asked: {name}. {why}")
+    if len(curves): tell_table(curves)
+    print(page, flush=True)
+
 # %% ../nbs/60_own_commands.ipynb #code-doctor
 DOCTOR = "fourier-mask doctor --json"
 
@@ -333,4 +376,4 @@ def tell_diagnosis(found: dict) -> None:
     print("nothing is wrong" if not found["problems"] else f"{len(found['problems'])} problems", flush=True)
 
 
-COMMANDS = {learn: LEARN, show: SHOW, compare: COMPARE, doctor: DOCTOR}  # with their examples
+COMMANDS = {learn: LEARN, show: SHOW, compare: COMPARE, diagnose: DIAGNOSE, doctor: DOCTOR}  # with their examples

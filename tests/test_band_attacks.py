@@ -312,7 +312,7 @@ def test_success_without_scipy_has_no_interval(monkeypatch):
     model, (images, _) = curved(1, (7, 6)), unit(3, 1, (7, 6))
     table = band_success(model, images, "predicted", {"all": torch.ones(7, 6)}, basis="cosine", steps=1)
     assert table[["low_pct", "high_pct"]].isna().to_numpy().all() and table.success_pct.notna().all()
-    plot_band_success(table).canvas.draw()
+    plot_band_success({"one": table}).canvas.draw()
 
 
 def test_success_that_cannot_be_counted_is_refused(annotations_off):
@@ -515,8 +515,9 @@ def test_pictures_show_the_numbers():
     fig.canvas.draw()
     model, (images, _) = curved(1, (7, 6)), unit(3, 1, (7, 6))
     table = band_success(model, images, "predicted", band_masks((7, 6), 2), basis="cosine", eps_255=60, alpha_255=30)
-    fig = plot_band_success(table)
-    assert [bar.get_height() for bar in fig.axes[0].patches] == table.success_pct.tolist()
+    fig = plot_band_success({"$one$": table, "other": table / 2})
+    assert [bar.get_height() for bar in fig.axes[0].patches] == [*table.success_pct, *table.success_pct / 2]
+    assert fig.axes[0].get_legend().get_texts()[0].get_text() == "$one$"
     fig.canvas.draw()
 
 

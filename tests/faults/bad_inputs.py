@@ -974,8 +974,8 @@ def of_band_attacks(folder: Path) -> Iterator[Bad]:
     success = lambda masks: band_attacks.band_success(model, images, "predicted", masks, basis="cosine", steps=1)
     yield from over("band_success", "masks", success, {}, None, MASKS, PLANE, [PLANE], "low")
     yield from over("band_success", "mask", success, {"a": None}, {"a": PLANE * 2}, {"a": SQUARE[:1]})
-    yield from over("plot_band_success", "table", band_attacks.plot_band_success, None, {}, pd.DataFrame(),
-                    pd.DataFrame({"n": [1]}))
+    yield from over("plot_band_success", "tables", band_attacks.plot_band_success, None, {}, pd.DataFrame(),
+                    {"a": pd.DataFrame({"n": [1]})}, {"a": None})
     yield from over("perturbations", "images", lambda x: band_attacks.perturbations(model, x, LABELS), *wrong)
     add = lambda **change: band_attacks.perturbations(**dict(model=model, images=images, labels=LABELS) | change)
     for name, values in {
