@@ -64,6 +64,9 @@ def test_what_is_plain_has_no_centroid_and_what_is_faint_has_one():
     assert spectral_centroid(x)[0].isnan().tolist() == [True, True, False]
     assert spectral_centroid(x, zero=True)[0].isnan().tolist() == [False, True, False]
     assert spectral_centroid(x, zero=True)[0, 0] == 0
+    rounded = torch.full((1, 1, 4, 6), 0.3)
+    rounded[0, 0, 1, 2] = torch.nextafter(torch.tensor(0.3), torch.tensor(1.0))  # the last digit of float32
+    assert spectral_centroid(rounded).isnan().all()
     faint = 0.5 + 1e-4 * some_images((4, 6))  # a hundred times the rounding of 0.5
     assert_close(spectral_centroid(faint), spectral_centroid(some_images((4, 6))), rtol=0.01, atol=0)
 
@@ -167,6 +170,19 @@ class Twice(nn.Module):
 
 class Pair(nn.Module):
     def forward(self, x): return x, x
+
+
+class Windows(nn.Module):
+    "Two planes of half the height in place of one, as windows of an attention are."
+
+    def forward(self, x): return x.unflatten(2, (2, -1)).movedim(2, 1).flatten(0, 1)
+
+
+def test_what_returns_other_than_a_plane_for_each_image_is_left_out():
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), Windows())
+    assert layer_centroids(model, some_images()).index.tolist() == ["images", "0"]
+    with pytest.raises(ValueError, match=r"layers must return .*, one for each image; 1 returns \(10, 2, 3, 8\)"):
+        layer_centroids(model, some_images(), ["1"])
 
 
 def test_rows_are_layers_in_the_order_of_the_pass():
