@@ -45,7 +45,7 @@ class DiagnosisSettings(Settings):
     "How networks are asked. Source: ours."
 
     rings: Whole = Field(8, ge=2, description="of the plane, from zero frequency to the corner")
-    grid: Whole | None = Field(15, ge=1, description="frequencies in a row of the maps of waves; none for all")
+    grid: Whole | None = Field(15, ge=1, description="frequencies in a row of the maps, at most; none for all")
     rms: Number = Field(0.125, ge=0, description="of the waves of the heat map, in [0, 1]")
     eps_255: Number = Field(8.0, ge=0, le=255, description="of the single Fourier attack and attacks in bands, 1/255")
     steps: Whole = Field(10, ge=1, description="of attacks in bands")
@@ -83,10 +83,11 @@ class Answer:
 def ask_waves(q: Questioned) -> Answer:
     "Fourier heat map and single Fourier attack. Source: Yin et al. 2019; Tsuzuku and Sato 2019."
     waves = {"heat map": UnitWave(q.settings.rms), "single Fourier": SignWave(q.settings.eps_255)}
-    maps, rows, curves = {}, [], {name: {} for name in waves}
+    maps, rows, curves, most = {}, [], {name: {} for name in waves}, (min(q.images.shape[2:]) - 1) // 2 * 2 + 1
+    grid = None if q.settings.grid is None else min(q.settings.grid, most)
     for network, model in q.models.items():
         for name, wave in waves.items():
-            found = sensitivity_map(model, q.images, q.labels, wave=wave, grid=q.settings.grid, seed=q.settings.seed,
+            found = sensitivity_map(model, q.images, q.labels, wave=wave, grid=grid, seed=q.settings.seed,
                                     progress=False, **q.asking)
             maps[f"{network}, {name}"], curves[name][network] = found, found.radial(q.settings.rings).numpy()
             rows.append(dict(network=network, method=name, without=found.without, mean=found.share.mean().item(),
