@@ -38,6 +38,7 @@ from fourier_mask import (
     curves,
     data,
     device,
+    directions,
     goal,
     imagenette,
     mask_pairs,
@@ -54,6 +55,8 @@ from fourier_mask import (
     spectrum,
     stability,
     study,
+    symmetries,
+    texture,
     train,
     translations,
 )
@@ -869,6 +872,107 @@ def of_translations(folder: Path) -> Iterator[Bad]:
                         *values)
 
 
+def of_directions(folder: Path) -> Iterator[Bad]:
+    build, quick = lambda: nn.Sequential(nn.Flatten(), nn.Linear(30, 1)), dict(progress=False)
+    wrong = (None, "linear", nn.Linear(30, 1), lambda: None, lambda: nn.Flatten(), nn.Linear)
+    nads = lambda **change: directions.neural_anisotropy_directions(
+        **dict(build=build, size=SIZE, n=3, **quick) | change)
+    waves = directions.fourier_directions(SIZE, grid=3)[0]
+    probe = lambda **change: directions.directional_probe(
+        **dict(build=build, directions=waves, n=8, epochs=1, **quick) | change)
+    for name, door in (("neural_anisotropy_directions", nads), ("directional_probe", probe)):
+        yield from over(name, "build", lambda b, door=door: door(build=b), *wrong)
+        yield from over(name, "seed", lambda v, door=door: door(seed=v), -1, 2**64, 1.5, None)
+        yield from over(name, "n", lambda v, door=door: door(n=v), 1, 2.5, None, True)
+        yield from over(name, "batch_size", lambda v, door=door: door(batch_size=v), 0, 2.5, None)
+    yield from over("neural_anisotropy_directions", "size", lambda v: nads(size=v), 8, (6,), (6, 5.0), None)
+    yield from over("neural_anisotropy_directions", "channels", lambda v: nads(channels=v), 0, 1.5, None)
+    yield from over("neural_anisotropy_directions", "step", lambda v: nads(step=v), 0, -1, NAN, "100")
+    yield bad("neural_anisotropy_directions of another size", lambda: nads(size=(4, 4)), "build")
+    yield fine("neural_anisotropy_directions of exact slopes", lambda: nads(step=None))
+    yield from over("directional_probe", "directions", lambda v: probe(directions=v), None, waves.numpy(), 2 * waves,
+                    waves * NAN, waves[0], waves[:0], [1.0])
+    for name in ("eps", "sigma", "lr"):
+        yield from over("directional_probe", name, lambda v, name=name: probe(**{name: v}), 0, -1, NAN, "1", None)
+    yield from over("directional_probe", "epochs", lambda v: probe(epochs=v), 0, 1.5, None)
+    yield from over("fourier_directions", "size", directions.fourier_directions, 8, (6,), None)
+    yield from over("fourier_directions", "grid", lambda g: directions.fourier_directions(SIZE, grid=g), 2, 99, 3.0)
+    yield from over("fourier_directions", "channels", lambda c: directions.fourier_directions(SIZE, channels=c), 0,
+                    None)
+    values = torch.ones(len(waves))
+    yield from over("spectral_weight", "eigenvalues", lambda v: directions.spectral_weight(waves, v), values[:1],
+                    -values, values * NAN, values.tolist(), None)
+    yield from over("best_linear_accuracy", "share", directions.best_linear_accuracy, values + 1, -values, 0.5, None)
+    yield from over("plot_directions", "most", lambda n: directions.plot_directions(waves, values, n), 0, 2.5, None)
+
+
+def of_texture(folder: Path) -> Iterator[Bad]:
+    images, labels = IMAGES.sigmoid().float(), LABELS
+    model = lambda x: torch.stack([x.mean((1, 2, 3)), x[..., 0].mean((1, 2)), x[..., 1].mean((1, 2))], 1)
+    for door in (texture.phase_choice, texture.patch_accuracy):
+        name, call = door.__name__, lambda door=door, **change: door(**dict(model=model, images=images) | change)
+        yield from over(name, "images", lambda v, call=call: call(images=v), None, images - 0.7, images[:, 0],
+                        images * 9, images * NAN, 3)
+        yield from over(name, "labels", lambda v, call=call: call(labels=v), labels[:3], labels.float(), "mine", None)
+        yield from over(name, "model", lambda v, call=call: call(model=v), None, "resnet", 3)
+        yield from over(name, "seed", lambda v, call=call: call(seed=v, labels=labels), -1, 1.5, None)
+        yield from over(name, "batch_size", lambda v, call=call: call(batch_size=v, labels=labels), 0, 2.5, None)
+    yield bad("phase_choice of one class", lambda: texture.phase_choice(model, images, 0 * labels), "labels must")
+    yield from over("patch_accuracy", "patches", lambda v: texture.patch_accuracy(model, images, patches=v), 2, [], "1")
+    yield bad("patch_accuracy: a patch that does not fit",
+              lambda: texture.patch_accuracy(model, images, patches=[4]), "patch must", "4")
+    yield from over("patches_shuffled", "patch", lambda p: texture.patches_shuffled(images, p), 0, 2, 1.0, None, 99)
+    yield from over("patches_shuffled", "images", lambda x: texture.patches_shuffled(x, 1), None, images.numpy(),
+                    images[0], images * NAN)
+    yield from over("swapped", "images", lambda x: texture.swapped(x, images), None, images.numpy(), images[0])
+    yield from over("swapped", "others", lambda x: texture.swapped(images, x), None, images[:2], images * NAN)
+    said, other = torch.zeros(4).long(), torch.ones(4).long()
+    yield from over("shape_bias", "predictions", lambda v: texture.shape_bias(v, said, other), None, [0], said.float())
+    yield from over("shape_bias", "shapes", lambda v: texture.shape_bias(said, v, other), None, said[:2], other)
+    yield from over("shape_bias", "textures", lambda v: texture.shape_bias(said, said, v), None, other.float(), said)
+    logits = torch.zeros(2, 3)
+    yield from over("entry_level", "groups", lambda g: texture.entry_level(logits, g), {}, None, {"a": []}, {"a": [3]},
+                    {"a": [0], "b": [0]}, {"a": [0.0]}, {"a": [-1]})
+    yield from over("entry_level", "logits", lambda v: texture.entry_level(v, {"a": [0]}), None, logits[0],
+                    logits * NAN)
+    for key, values in {"n": (0, 2.5, None), "size": (32, (8, 32), (32,)), "split": ("both", None, 1),
+                        "period": (1, NAN), "lift": (-1, 0.6, "0.1"), "contrast": (-0.1, 1, NAN), "channels": (0, None),
+                        "seed": (-1, None)}.items():
+        yield from over("shape_texture_grid", key,
+                        lambda v, key=key: texture.shape_texture_grid(**dict(n=3) | {key: v}), *values)
+    yield from over("plot_choices", "choices", texture.plot_choices, {}, None, {"a": 0.5}, [1])
+    yield from over("plot_patches", "tables", texture.plot_patches, {}, None, {"a": 0.5}, {"a": pd.DataFrame()})
+
+
+def of_symmetries(folder: Path) -> Iterator[Bad]:
+    losses, m, mask = symmetries.symmetry_losses, torch.arange(4.0), torch.rand(10, 9)
+    for key, values in {"size": (8, (8,), None), "group": ("shear", None, 1), "reach": (-1, 32, 2.5),
+                        "points": (0, None), "seed": (-1, None, 1.5)}.items():
+        yield from over("symmetry_losses", key, lambda v, key=key: losses(**{key: v}), *values)
+    yield from over("measured_damping", "plain", lambda v: symmetries.measured_damping(v, m), None, [1.0], m * NAN,
+                    m[:2])
+    yield from over("measured_damping", "averaged", lambda v: symmetries.measured_damping(m, v), None, m[:2], m[None])
+    yield from over("rotation_damping", "reach_deg", lambda a: symmetries.rotation_damping(m, a), -1, 181, NAN, "9",
+                    None)
+    yield from over("scale_damping", "frequency", symmetries.scale_damping, None, 1.0, [1.0], m * NAN)
+    yield from over("scale_damping", "low", lambda v: symmetries.scale_damping(m, v), 0, -1, 2, NAN, None)
+    yield from over("scale_damping", "high", lambda v: symmetries.scale_damping(m, 0.5, v), 0.5, INF, NAN, None)
+    yield from over("scale_damping", "drawn", lambda v: symmetries.scale_damping(m, drawn=v), "even", None, 1)
+    for read in (symmetries.angular_spectrum, symmetries.anisotropy, symmetries.log_radial_spectrum):
+        name = read.__name__
+        yield from over(name, "mask", read, None, mask.numpy(), mask[0], mask * NAN, MASKS)
+        yield from over(name, "angles", lambda v, read=read: read(mask, 4 if read is not symmetries.log_radial_spectrum
+                                                                  else 16, v), 0, 3, 2.5, None)
+    for read in (symmetries.angular_spectrum, symmetries.anisotropy):
+        yield from over(read.__name__, "rings", lambda n, read=read: read(mask, n), 0, 5, 2.5, None, "4")
+    yield from over("log_radial_spectrum", "samples", lambda n: symmetries.log_radial_spectrum(mask, n), 0, 7, 2.5,
+                    None)
+    yield bad("log_radial_spectrum of a small mask", lambda: symmetries.log_radial_spectrum(PLANE), "mask must", "8")
+    yield from over("plot_mask_symmetries", "masks", symmetries.plot_mask_symmetries, {}, None, mask, {"a": None},
+                    {"a": mask.numpy()})
+    yield from over("plot_symmetry_losses", "losses", symmetries.plot_symmetry_losses, {}, None, m)
+
+
 def of_separability(folder: Path) -> Iterator[Bad]:
     labels, rows = np.arange(20) % 2, np.arange(20)
     features = np.random.default_rng(0).normal(size=(20, 3))
@@ -1416,6 +1520,7 @@ GROUPS: tuple[Callable[[Path], Iterator[Bad]], ...] = (
     of_data, of_imagenette, of_crops, of_train,
     of_energies, of_accuracy, of_translations, of_separability, of_stability, of_pictures, of_mask_pictures, of_tables,
     of_sensitivity, of_pass_filters, of_band_attacks, of_activations,
+    of_directions, of_texture, of_symmetries,
     of_profiles, of_store, of_studies, of_reproduce, of_command_line,
 )
 
