@@ -107,8 +107,9 @@ def ask_filters(q: Questioned) -> Answer:
 def ask_removal(q: Questioned) -> Answer:
     "Accuracy without each ring. Source: Abello et al. 2021."
     tables, curves = {}, {"ring removed": {}}
+    few = max(min(q.settings.rings, min(q.images.shape[2:]) // 4), 1)  # so that a ring of small images is not empty
     for network, model in q.models.items():
-        tables[network] = ring_removal(model, q.images, q.labels, q.settings.rings, **q.asking)
+        tables[network] = ring_removal(model, q.images, q.labels, few, **q.asking)
         with through_masks(model, q.images, q.labels, **q.asking) as asked:
             rings = radial_bands(tuple(q.images.shape[2:]), q.settings.rings)
             without = torch.stack([(rings != ring).float() for ring in range(q.settings.rings)])

@@ -311,8 +311,8 @@ def compare(
         raise typer.Exit(3)
 
 # %% ../nbs/60_own_commands.ipynb #code-diagnose
-DIAGNOSE = ("fourier-mask diagnose --model torchvision:resnet18 --checkpoint weights.safetensors --classes 5 --data photos "
-            "--size 64 --only waves,removal --grid 3 --out diagnosis")
+DIAGNOSE = ("fourier-mask diagnose --model torchvision:resnet18 --checkpoint weights.safetensors --classes 5 "
+            "--data photos --size 64 --only waves,removal --grid 3 --out diagnosis")
 
 
 def diagnose(

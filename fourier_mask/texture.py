@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['GROUND', 'SHAPES', 'TEXTURES', 'SPLITS', 'LIMITS', 'CueChoice', 'interval_of', 'shape_bias', 'entry_level', 'swapped',
-           'phase_choice', 'check_plane_images', 'partners_of', 'patches_shuffled', 'patch_sizes', 'patch_accuracy',
-           'outline', 'filling', 'ShapeTexture', 'shape_texture_grid', 'check_drawing', 'check_by_name', 'plot_patches',
+           'phase_choice', 'check_plane_images', 'patches_shuffled', 'patch_sizes', 'patch_accuracy', 'outline',
+           'filling', 'ShapeTexture', 'shape_texture_grid', 'check_drawing', 'check_by_name', 'plot_patches',
            'plot_choices']
 
 # %% ../nbs/49_texture.ipynb #code-imports
@@ -22,6 +22,7 @@ from torch import Tensor
 from .accuracy import share_interval
 from .band_energies import check_columns
 from .images import AnyImages, AnyLabels, read_images
+from .pass_filters import partners
 from .pictures import PLAIN, canvas
 from .sensitivity import answering, answers, asked_of
 from .settings import check_batch_size, check_images, check_labels
@@ -126,7 +127,7 @@ def phase_choice(
     check_plane_images(images)
     with answering(model, images, output_fn, precision) as answer:
         asked = asked_of(answer, images.float(), labels, batch_size)
-        partner = partners_of(asked.right, seed)
+        partner = partners(asked.right, seed)
         said = []
         for rows in torch.arange(len(images)).split(batch_size):
             mixed = swapped(asked.images[rows], asked.images[partner[rows]]).clamp(0, 1)
@@ -138,21 +139,6 @@ def check_plane_images(images: Tensor) -> None:
     "Refuse what are no images of two axes. Source: ours."
     check_images(images)
     if images.ndim != 4: raise ValueError(f"images must be (b, c, h, w); got {tuple(images.shape)}.")
-
-
-def partners_of(
-    labels: Int[Tensor, "b"],  # class of each image
-    seed: int,
-) -> Int[Tensor, "b"]:  # row of another image, of another class
-    "A partner for each image. Source: ours."
-    generator, partner = torch.Generator().manual_seed(seed), torch.zeros(len(labels), dtype=torch.long)
-    if len(classes := labels.unique()) < 2:
-        raise ValueError(f"labels must be of two classes at least, so that cues can disagree; all {len(labels)} are "
-                         f"{classes.tolist()}. Pass images of more classes.")
-    for label in classes:
-        here, there = (labels == label).nonzero().flatten(), (labels != label).nonzero().flatten()
-        partner[here] = there[torch.randint(len(there), (len(here),), generator=generator)]
-    return partner
 
 # %% ../nbs/49_texture.ipynb #code-patches-shuffled
 def patches_shuffled(

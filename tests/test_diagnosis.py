@@ -161,7 +161,8 @@ def test_refusals(annotations_off):
         with pytest.raises((TypeError, ValueError), match=told):
             diagnose(**dict(models=models, images=x, labels=y) | change)
     for call, told in ((lambda: rank_agreement(pd.DataFrame({"b": [1]})), "curves must have the column 'mask'"),
-                       (lambda: plot_curves(None), "curves must be"), (lambda: save_diagnosis({}, "x"), "found must be"),
+                       (lambda: plot_curves(None), "curves must be"),
+                       (lambda: save_diagnosis({}, "x"), "found must be"),
                        (lambda: plot_rank_agreement(pd.DataFrame()), "table must be")):
         with pytest.raises((TypeError, ValueError), match=told): call()
     assert diagnosis.chosen_questions(None) == [*QUESTIONS]

@@ -14,7 +14,8 @@ from typer.main import get_command
 from fourier_mask import cli
 
 PAGES = sorted((ROOT / "nbs" / "howto").glob("*.ipynb"))
-WANTED = ["cluster", "compare_checkpoints", "goals_parts_bases", "own_images", "own_network", "signals"]
+WANTED = ["cluster", "compare_checkpoints", "goals_parts_bases", "own_images", "own_network", "signals",
+          "which_diagnostic"]
 MACHINE = r"/(root|home|tmp|Users|work)/"
 each_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 

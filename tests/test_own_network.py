@@ -13,6 +13,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torchvision
@@ -21,6 +22,7 @@ from safetensors.torch import save_file
 from test_imagenette import original  # noqa: F401  (fixture)
 
 from fourier_mask import cli, doctor, own_masks, pictures
+from fourier_mask.diagnosis import diagnose
 from fourier_mask.learn import learn_image_masks
 from fourier_mask.mask_set import MaskSet
 from fourier_mask.models import Normalized, save_checkpoint
@@ -483,6 +485,35 @@ def test_the_store_says_where_it_is(fm, tmp_path):
     assert code == 0 and out.startswith(f"store: {tmp_path / 'runs'}\nnothing is stored in")
 
 
+# diagnose
+
+def test_a_diagnosis_is_that_of_the_library_on_a_page(place, fm):
+    assert learn(fm, "mask.zarr", "--per", "dataset", "--steps", "3")[0] == 0
+    words = "diagnose", *OWN, "--data", "photos", "--labels", "given", "--only", "removal,filters", "--out", "page"
+    code, out, err = fm(*words, "--masks", "mask.zarr", "--json")
+    told = json.loads(out)
+    assert code == 0 and told["page"] == "page/diagnosis.html" and told["left_out"] == {}, err
+    names = {path.name for path in Path("page").iterdir()}
+    assert names == {"diagnosis.html", *(f"{name}.{end}" for name in ("removal", "filters", "curves")
+                                         for end in ("png", "csv"))}
+    model = network_of("own_nets:build", mean=[0.5] * 3, std=[0.25] * 3, size=(8, 8))
+    by_hand = diagnose({"own": model}, images(), torch.tensor([0] * 3 + [1] * 3), only=["filters"],
+                       masks={"own": MaskSet.load("mask.zarr")})
+    there = pd.DataFrame(told["curves"])
+    for name in ("mask", "low pass"): assert there[name].tolist() == pytest.approx(by_hand.curves()[name].tolist())
+    assert fm(*words)[1].rstrip().endswith("page/diagnosis.html")
+
+
+def test_what_cannot_be_asked_is_said_and_the_rest_is_asked(place, fm, annotations_off):
+    words = "diagnose", "--model", "own_nets:plain", "--size", "8", "--data", "photos", "--out", "page"
+    code, out, err = fm(*words, "--only", "layers,removal")
+    assert code == 0 and "not asked: layers. model must be a network whose layers can be hooked" in err
+    assert "ring removed" in out
+    for wrong, told in (("wavs", "only must be a list of questions"), ("", "only must be"), ("layers", "hooked")):
+        code, out, err = fm(*words[:-1], "none", "--only", wrong)
+        assert code == 2 and told in err and not Path("none").exists() and not out
+
+
 # examples
 
 def test_every_example_of_every_help_runs_as_it_stands(place, fm, original, environment, monkeypatch):  # noqa: F811
@@ -490,7 +521,8 @@ def test_every_example_of_every_help_runs_as_it_stands(place, fm, original, envi
     save_checkpoint(torchvision.models.resnet18(num_classes=5), "weights.safetensors")
     shutil.copytree(original, "imagenette2-160")
     commands = {command.name or command.callback.__name__: command.epilog for command in cli.app.registered_commands}
-    assert {"learn", "show", "compare", "doctor", "reproduce", "items", "report", "store", "data"} <= commands.keys()
+    wanted = {"learn", "show", "compare", "diagnose", "doctor", "reproduce", "items", "report", "store", "data"}
+    assert wanted <= commands.keys()
     for name, epilog in commands.items():
         assert fm(name, "--help")[1].split()[-1] == epilog.split()[-1]  # the help ends with it
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -14,7 +14,6 @@ from fourier_mask.texture import (
     CueChoice,
     entry_level,
     outline,
-    partners_of,
     patch_accuracy,
     patch_sizes,
     patches_shuffled,
@@ -91,15 +90,6 @@ def test_nothing_of_the_model_or_of_global_numbers_is_changed():
     shape_texture_grid(3)
     patches_shuffled(data.images, 4)
     assert torch.equal(before, torch.get_rng_state())
-
-
-def test_partners_are_of_another_class_and_of_any():
-    labels = torch.tensor([0, 1, 2] * 30)
-    partner = partners_of(labels, 0)
-    assert (labels[partner] != labels).all() and len(partner.unique()) > 40
-    assert not torch.equal(partner, partners_of(labels, 1))
-    assert {(int(a), int(b)) for a, b in zip(labels, labels[partner], strict=True)} == {
-        (a, b) for a in range(3) for b in range(3) if a != b}
 
 
 @pytest.mark.parametrize(("size", "patch"), [((8, 8), 4), ((6, 9), 3), ((4, 6), 2), ((5, 7), 1), ((6, 6), 6)])
