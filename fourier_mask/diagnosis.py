@@ -228,10 +228,8 @@ def diagnose(
     found, left_out = {}, {}
     for name in names:
         try: found[name] = QUESTIONS[name](q)
-        except (ValueError, TypeError) as error:
-            if len(names) == 1: raise
-            left_out[name] = str(error)
-    if not found: raise ValueError(f"models cannot be asked anything: {next(iter(left_out.values()))}")
+        except (ValueError, TypeError) as error: left_out[name] = str(error)
+    if not found: raise ValueError(f"models cannot be asked {names[0]}: {left_out[names[0]]}")
     energies = {name: radial_energy(each.masks.double().mean((0, 1)), settings.rings, per_area=True).numpy()
                 for name, each in masks.items()}
     return Diagnosis(found, left_out, energies)

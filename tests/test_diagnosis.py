@@ -102,7 +102,7 @@ def test_what_cannot_be_asked_is_left_out_and_said(annotations_off):
     model = network()
     some = diagnose({"a": lambda x: model(x)}, x, y, only=["layers", "waves"], **USUAL)
     assert [*some.answers] == ["waves"] and "model must be a network" in some.left_out["layers"]
-    with pytest.raises(TypeError, match="model must be a network"):
+    with pytest.raises(ValueError, match="models cannot be asked layers: model must be a network"):
         diagnose({"a": lambda x: model(x)}, x, y, only=["layers"], **USUAL)
     with pytest.raises(ValueError, match="labels must name at least two classes"):
         diagnose({"a": model}, x, torch.zeros(9, dtype=torch.long), only=["hybrids"], **USUAL)
