@@ -149,11 +149,12 @@ def prepared(
     images: Float[Tensor, "b c *space"],  # some of those that it will be asked of
     output_fn: Callable | None = None,  # picks a tensor from the model's output
     precision: str = "float32",  # of its passes
+    whole: bool = False,  # whether it is asked as it is, without a mask that would have to stand behind its centring
 ) -> Iterator[Network]:
     "A network made ready for learners, for as long as the context lasts. Source: ours."
     check_callable("model", model)
     if output_fn is not None: check_callable("output_fn", output_fn)
-    before, behind = split(model)
+    before, behind = (lambda x: x, model) if whole else split(model)
     dtype = dtype_of(model)
     pixels = isinstance(unwrapped(model)[0], Normalized)
     with frozen(model), torch.enable_grad():

@@ -29,8 +29,9 @@ from .goal import classes_of
 from .images import AnyImages, AnyLabels, read_images
 from .made_from import network_settings, origin_of
 from .mask_set import differences
+from .models import Normalized
 from .pictures import PLAIN, TITLE, canvas
-from .prepare import check_pixels_unit, prepared
+from .prepare import check_pixels_unit, prepared, unwrapped
 from .settings import check_batch_size, check_images, check_targets
 from .spectrum import CORNER_CYC, brief, check_seed, is_real, partition, whole_number
 
@@ -45,7 +46,8 @@ def answering(
     "A network that is asked in pixels, for as long as the context lasts. Source: ours."
     check_images(images)
     check_unit(images)
-    with computing(precision), prepared(model, images, output_fn, precision) as network, torch.no_grad():
+    whole = not isinstance(unwrapped(model)[0], Normalized)  # a function may hold one: nothing stands behind it here
+    with computing(precision), prepared(model, images, output_fn, precision, whole) as network, torch.no_grad():
 
         def answer(x: Tensor) -> Tensor:
             x = x.to(network.device)
@@ -336,7 +338,7 @@ def plot_sensitivity(
             edges.append((float(ordered[0] - step), float(ordered[-1] + step)))
         (left, right), (top, bottom) = edges
         drawn = ax.imshow(each.centered().numpy(), cmap="magma", vmin=0, vmax=most, interpolation="nearest",
-                          extent=(left, right, bottom, top), aspect="auto")
+                          extent=(left, right, bottom, top), aspect="equal")
         ax.set_title(name, **TITLE, **PLAIN)
         ax.set_xlabel("cycles a pixel, across", fontsize=8)
     axes[0, 0].set_ylabel("cycles a pixel, down", fontsize=8)

@@ -84,7 +84,9 @@ def test_batches_and_centring_change_nothing_and_the_network_is_left_as_it_was()
     assert inner.training and model.training and all(p.requires_grad for p in inner.parameters())
     assert torch.equal(state, torch.get_rng_state())
     by_itself = sensitivity_map(lambda x: inner((x - 0.5) / 0.25), images, labels, batch_size=7, **QUIET)
+    inside = sensitivity_map(lambda x: model(x), images, labels, **QUIET)  # for masks it would be refused
     assert torch.equal(first.share, by_itself.share) and first.without == by_itself.without
+    assert torch.equal(first.share, inside.share)
     assert first.without == (model(images).argmax(1) != labels).float().mean()
 
 
