@@ -78,8 +78,9 @@ def layers_of(
         raise TypeError("model must be a network whose layers can be hooked, an nn.Module; got "
                         f"{type(model).__name__}. Pass the network that a function calls, with Normalized around it "
                         "if it takes centred images.")
-    named = dict(unwrapped(model)[0].named_modules(remove_duplicate=False))
-    if layers is None: return {name: module for name, module in named.items() if not any(module.children())}
+    network = unwrapped(model)[0]
+    if layers is None: return {name: module for name, module in network.named_modules() if not any(module.children())}
+    named = dict(network.named_modules(remove_duplicate=False))
     wanted = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else [None]
     for name in wanted:
         if isinstance(name, str) and name in named: continue
@@ -142,7 +143,7 @@ def layer_centroids(
             seen.start(len(x))
             network(x.to(device, dtype))
     check_seen(seen, modules if layers is not None else ())
-    own = torch.cat([spectral_centroid(x, zero=zero) for x in images.split(batch_size)], 1)
+    own = torch.cat([spectral_centroid(x, zero=zero).cpu() for x in images.split(batch_size)], 1)
     if own.isnan().all(): raise ValueError("images must have some contrast; these are plain. Take others.")
     about = {"images": dict(kind="images", **dict(zip(("channels", "h", "w"), images.shape[1:], strict=True)))}
     found = {"images": own} | {name: torch.cat(parts, 1) for name, parts in seen.centroids.items()}

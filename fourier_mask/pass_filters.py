@@ -243,7 +243,7 @@ def amplitude_plane(
     size = tuple(images.shape[2:])
     basis = RealFourier(size)
     total = sum(len(x) * mean_amplitude(basis, x).mean(0) for x in images.split(256))
-    plane = to_full(total / len(images), size)
+    plane = to_full(total / len(images), size).cpu()
     plane[0, 0] = 0
     return plane
 

@@ -27,7 +27,7 @@ from .device import computing
 from .files import place_of, write_whole
 from .goal import classes_of
 from .images import AnyImages, AnyLabels, read_images
-from .made_from import network_settings, origin_of
+from .made_from import answers_of, network_settings, origin_of
 from .mask_set import differences
 from .models import Normalized
 from .pictures import PLAIN, TITLE, canvas
@@ -147,7 +147,7 @@ class SignWave:
     def planes(self, v: Int[Tensor, "k"], u: Int[Tensor, "k"], size: tuple[int, int]) -> Float[Tensor, "k h w"]:
         "A wave for each frequency."
         theta = phase_of(v, u, size)
-        return self.eps_255 / 255 * torch.sign((torch.cos(theta) - torch.sin(theta)).float())
+        return self.eps_255 / 255 * torch.where(torch.cos(theta) - torch.sin(theta) > -1e-9, 1.0, -1.0)
 
 # %% ../nbs/44_sensitivity.ipynb #code-wave-from
 WAVES = {"unit": UnitWave, "sign": SignWave}
@@ -168,7 +168,7 @@ def check_strength(name: str, value: float) -> None:
 # %% ../nbs/44_sensitivity.ipynb #code-map
 @dataclass(frozen=True, eq=False, repr=False)
 class SensitivityMap:
-    "Share of answers that a wave spoils, by its frequency. Source: ours."
+    "Share of images that are not answered right under a wave, by its frequency. Source: ours."
 
     share: Float[Tensor, "rows columns"]  # 0 … 1, FFT order
     v: Int[Tensor, "rows"]  # cycles per image, down
@@ -192,13 +192,15 @@ class SensitivityMap:
         "The map with zero frequency in the middle."
         return torch.fft.fftshift(self.share)
 
-    def radial(self, n: int = 8) -> Float[Tensor, "n"]:
-        "Mean share in n rings from zero frequency to the corner; nan in a ring without a frequency."
+    def radial(self, n: int = 8, zero: bool = True) -> Float[Tensor, "n"]:
+        "Mean share in n rings from zero frequency, if it counts, to the corner; nan in a ring without a frequency."
         h, w = self.settings["size"]
         cycles = torch.hypot(self.v[:, None].double() / h, self.u[None, :].double() / w)
         ring = partition(cycles / CORNER_CYC, whole_number(n, "n", "rings")).flatten()
-        total = torch.zeros(n).index_add(0, ring, self.share.flatten())
-        return total / torch.bincount(ring, minlength=n)
+        counts = torch.ones(self.share.shape)
+        counts[0, 0] = zero
+        total = torch.zeros(n).index_add(0, ring, (counts * self.share).flatten())
+        return total / torch.zeros(n).index_add(0, ring, counts.flatten())
 
 # %% ../nbs/44_sensitivity.ipynb #code-grid
 def grid_of(
@@ -225,9 +227,9 @@ def spoiled(
     n, wrong = len(asked), torch.zeros(len(waves))
     for pairs in torch.arange(len(waves) * n).split(batch_size):
         which, image = pairs // n, pairs % n
-        wave = waves[which][:, None]
+        x, wave = asked.images[image], waves[which][:, None]
         if signs is not None: wave = wave * signs[which, image][..., None, None]
-        said = answer((asked.images[image] + wave).clamp_(0, 1)).argmax(1).cpu()
+        said = answer((x + wave.to(x)).clamp_(0, 1)).argmax(1).cpu()
         wrong.index_add_(0, which, (said != asked.right[image]).float())
     return wrong / n
 
@@ -256,7 +258,7 @@ def sensitivity_map(
     settings = dict(wave=type(wave).__name__, strength=next(iter(vars(wave).values())), grid=grid, size=list(size),
                     seed=check_seed(seed), precision=precision, images=len(images))
     origin = origin_of((images, labels, torch.arange(len(images)))).hex()
-    told = settings | network_settings(model) | dict(origin=origin)
+    told = settings | network_settings(model) | dict(origin=origin, answers=answers_of(model, output_fn, images))
     share, done = begun(path, told, (len(v), len(u)))
     with answering(model, images, output_fn, precision) as answer:
         asked = asked_of(answer, images.float(), labels, batch_size)
@@ -342,5 +344,5 @@ def plot_sensitivity(
         ax.set_title(name, **TITLE, **PLAIN)
         ax.set_xlabel("cycles a pixel, across", fontsize=8)
     axes[0, 0].set_ylabel("cycles a pixel, down", fontsize=8)
-    fig.colorbar(drawn, ax=axes[0].tolist(), shrink=0.8, label="share of answers spoiled")
+    fig.colorbar(drawn, ax=axes[0].tolist(), shrink=0.8, label="share of answers that are not right")
     return fig

@@ -154,7 +154,9 @@ def patches_shuffled(
                          f"{', '.join(map(str, sizes))}, or crop the images.")
     patches = images.unflatten(3, (-1, patch)).unflatten(2, (-1, patch))  # b, c, rows, P, columns, P
     patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # b, places, c, P, P
-    order = torch.rand(patches.shape[:2], generator=torch.Generator().manual_seed(seed)).argsort(1).to(images.device)
+    order = torch.rand(patches.shape[:2], generator=torch.Generator().manual_seed(seed)).argsort(1)
+    as_it_was = (order == torch.arange(order.shape[1])).all(1, keepdim=True)
+    order = torch.where(as_it_was, order.roll(1, 1), order).to(images.device)  # another order, wherever there is one
     patches = patches[torch.arange(b, device=images.device)[:, None], order].unflatten(1, (h // patch, w // patch))
     return patches.permute(0, 3, 1, 4, 2, 5).reshape(images.shape)
 
