@@ -27,7 +27,7 @@ from .device import computing
 from .files import place_of, write_whole
 from .goal import classes_of
 from .images import AnyImages, AnyLabels, read_images
-from .made_from import answers_of, network_settings, origin_of
+from .made_from import network_settings, origin_of
 from .mask_set import differences
 from .models import Normalized
 from .pictures import PLAIN, TITLE, canvas
@@ -258,10 +258,12 @@ def sensitivity_map(
     settings = dict(wave=type(wave).__name__, strength=next(iter(vars(wave).values())), grid=grid, size=list(size),
                     seed=check_seed(seed), precision=precision, images=len(images))
     origin = origin_of((images, labels, torch.arange(len(images)))).hex()
-    told = settings | network_settings(model) | dict(origin=origin, answers=answers_of(model, output_fn, images))
-    share, done = begun(path, told, (len(v), len(u)))
+    told = settings | network_settings(model) | dict(origin=origin)
     with answering(model, images, output_fn, precision) as answer:
         asked = asked_of(answer, images.float(), labels, batch_size)
+        first = answer(asked.images[:1])[0, :16].tolist()
+        told |= dict(answers=[float(f"{logit:.3g}") for logit in first])  # a function has no weights to be known by
+        share, done = begun(path, told, (len(v), len(u)))
         said = answers(answer, asked.images, batch_size)
         for row in tqdm(range(done, len(v)), desc="rows", disable=not progress, initial=done, total=len(v)):
             share[row] = row_of(answer, asked, wave, share, row, v, u, seed, batch_size)

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr, t
 from small import in_unit, small_images
 from torch import nn
 
-from fourier_mask import diagnosis, radial_energy
+from fourier_mask import diagnosis
 from fourier_mask.activations import layer_centroids
 from fourier_mask.diagnosis import QUESTIONS, diagnose, plot_curves, plot_rank_agreement, rank_agreement, save_diagnosis
 from fourier_mask.pass_filters import hybrid_curve, pass_curves
@@ -53,7 +53,7 @@ def test_each_answer_is_the_methods_own(found):
     for name, model in models.items():
         of = {question: answer.table[answer.table.network == name].drop(columns="network").reset_index(drop=True)
               for question, answer in all_.answers.items()}
-        cuts = [0, math.sqrt(0.5) / 3, 2 * math.sqrt(0.5) / 3, 1]
+        cuts = [1e-6, math.sqrt(0.5) / 3, 2 * math.sqrt(0.5) / 3, 1.0]  # the mean alone first
         pd.testing.assert_frame_equal(of["filters"], pass_curves(model, x, y, cuts, **asked))
         pd.testing.assert_frame_equal(of["hybrids"], hybrid_curve(model, x, y, cuts, seed=0, **asked))
         pd.testing.assert_frame_equal(of["layers"], layer_centroids(model, x, **asked).reset_index())
@@ -61,19 +61,25 @@ def test_each_answer_is_the_methods_own(found):
         heat = sensitivity_map(model, x, y, progress=False, **asked)
         assert of["waves"]["mean"][0] == pytest.approx(heat.share.mean().item())
         drawn = all_.curves().loc[name]["heat map"].to_numpy()
-        np.testing.assert_allclose(drawn, heat.radial(3).numpy(), rtol=1e-6)  # float32
+        np.testing.assert_allclose(drawn, heat.radial(3, zero=False).numpy() - heat.without, rtol=1e-6)  # float32
 
 
 def test_curves_are_of_the_same_rings(found):
     models, x, y, all_ = found
     curves = all_.curves()
-    assert list(curves.columns) == ["mask", "heat map", "single Fourier", "low pass", "ring removed", "PGD"]
+    assert list(curves.columns) == ["mask", "heat map", "single Fourier", "low pass", "ring removed", "PGD",
+                                    "image amplitude"]
     assert {*curves.index.get_level_values("network")} == {*models} and len(curves) == 6
     assert curves.loc["$b$"]["mask"].isna().all() and curves.drop(columns="mask").notna().all().all()
-    energy = radial_energy(random_set(1, size=SIZE).masks[0, 0].double(), 3, per_area=True)
-    np.testing.assert_allclose(curves.loc["a"]["mask"].to_numpy(), energy.numpy())
-    right = (models["a"](x).argmax(1) == y).double().mean()
     v, u = torch.fft.fftfreq(8).double()[:, None], torch.fft.fftfreq(6).double()[None]
+    ring = ((v**2 + u**2).sqrt() * 3 / math.sqrt(0.5)).long().clamp(max=2)
+    ring[0, 0] = -1  # zero frequency is in none
+    of_plane = lambda plane: [plane[ring == i].mean().item() for i in range(3)]
+    np.testing.assert_allclose(curves.loc["a"]["mask"].to_numpy(), of_plane(random_set(1, size=SIZE).masks[0, 0]), 1e-6)
+    amplitude = torch.fft.fft2(x.double()).abs().mean((0, 1))
+    there, wanted = curves.loc["$b$"]["image amplitude"].to_numpy(), np.array(of_plane(amplitude))
+    np.testing.assert_allclose(there / there[0], wanted / wanted[0], rtol=1e-5)  # float32
+    right = (models["a"](x).argmax(1) == y).double().mean()
     for ring, (low, high) in enumerate([(-1, math.sqrt(0.5) / 3), (math.sqrt(0.5) / 3, 2 * math.sqrt(0.5) / 3)]):
         stays = ((v**2 + u**2).sqrt() < low) | ((v**2 + u**2).sqrt() >= high)
         stays[0, 0] = True
@@ -109,10 +115,10 @@ def test_what_cannot_be_asked_is_left_out_and_said(annotations_off):
 
 
 def table(values):
-    "Curves of two methods beside a mask: by network, rows of rings."
+    "Curves of a method and a baseline beside a mask: by network, rows of rings."
     index = pd.MultiIndex.from_product([list(values), range(len(next(iter(values.values()))))],
                                        names=["network", "ring"])
-    return pd.DataFrame(np.concatenate(list(values.values())), index=index, columns=["mask", "same", "other"])
+    return pd.DataFrame(np.concatenate(list(values.values())), index=index, columns=["mask", "same", "image amplitude"])
 
 
 def test_agreement_is_spearmans_and_the_interval_students():
@@ -124,10 +130,16 @@ def test_agreement_is_spearmans_and_the_interval_students():
     found = rank_agreement(table(values))
     assert (found.loc["same"][list("abcde")] == 1).all() and found.loc["same"]["low"] == found.loc["same"]["mean"] == 1
     each = [spearmanr(rows[:, 0], rows[:, 2]).statistic for rows in values.values()]
-    np.testing.assert_allclose(found.loc["other"][list("abcde")].astype(float), each)
+    np.testing.assert_allclose(found.loc["image amplitude"][list("abcde")].astype(float), each)
     half = t.ppf(0.975, 4) * np.std(each, ddof=1) / math.sqrt(5)
-    assert found.loc["other"]["mean"] == pytest.approx(np.mean(each)) and found.loc["other"]["n"] == 5
-    assert found.loc["other"]["low"] == pytest.approx(max(np.mean(each) - half, -1))
+    base = found.loc["image amplitude"]
+    assert base["mean"] == pytest.approx(np.mean(each)) and base["n"] == 5
+    assert base["low"] == pytest.approx(max(np.mean(each) - half, -1))
+    beyond = 1 - np.array(each)  # of the method that is the mask itself, paired by network
+    half = t.ppf(0.975, 4) * beyond.std(ddof=1) / math.sqrt(5)
+    same = found.loc["same"]
+    assert same.beyond == pytest.approx(beyond.mean()) and same.beyond_low == pytest.approx(beyond.mean() - half)
+    assert found.loc["image amplitude"].beyond == 0
     plot_rank_agreement(found).canvas.draw()
     one = rank_agreement(table({"a": values["a"]}))
     assert one.n.tolist() == [1, 1] and one.low.isna().all()  # of one network there is no interval
@@ -156,8 +168,10 @@ def test_refusals(annotations_off):
                          (dict(models={"a": 3}), "models must be"), (dict(only="waves"), "only must be a list"),
                          (dict(only=["wavs"]), "only must be"), (dict(only=[]), "only must be"),
                          (dict(masks={"b": random_set(1, size=SIZE)}), "masks must be of the models"),
-                         (dict(masks={"a": torch.ones(8, 6)}), "must be a MaskSet"), (dict(rings=1), "rings"),
-                         (dict(attacked=0), "attacked"), (dict(images=x - 1, only=["waves"]), r"lie in \[0, 1\]")):
+                         (dict(masks={"a": torch.ones(8, 6)}), "must be a MaskSet"),
+                         (dict(masks={"a": random_set(2, size=SIZE)}), "must be one mask of"),
+                         (dict(masks={"a": random_set(1, size=(6, 8))}), "must be one mask of"),
+                         (dict(rings=1), "rings"), (dict(attacked=0), "attacked"), (dict(images=x - 1, only=["waves"]), r"lie in \[0, 1\]")):
         with pytest.raises((TypeError, ValueError), match=told):
             diagnose(**dict(models=models, images=x, labels=y) | change)
     for call, told in ((lambda: rank_agreement(pd.DataFrame({"b": [1]})), "curves must have the column 'mask'"),

@@ -211,7 +211,7 @@ SAID = torch.zeros(4).long()
     (lambda: patches_shuffled(IMAGES, 0), "patch must be a whole number"),
     (lambda: patch_accuracy(Bright(), IMAGES, LABELS, patches=4), "patches must be sides of patches"),
     (lambda: patch_accuracy(Bright(), IMAGES - 0.5, LABELS), r"images must lie in \[0, 1\]"),
-    (lambda: phase_choice(Bright(), IMAGES, SAID), "labels must be of two classes"),
+    (lambda: phase_choice(Bright(), IMAGES, SAID), "labels must name at least two classes"),
     (lambda: phase_choice(Bright(), IMAGES, LABELS[:3]), "labels must be"),
     (lambda: phase_choice(Bright(), IMAGES[:, 0], LABELS), r"images must be \(b, c, h, w\)"),
     (lambda: phase_choice(Bright(), IMAGES, LABELS, seed=-1), "seed must be"),
