@@ -332,7 +332,7 @@ def plot_sensitivity(
     "Maps side by side, in one scale of colours. Source: Yin et al. 2019, Figure 3."
     if not isinstance(maps, Mapping) or not maps or not all(isinstance(m, SensitivityMap) for m in maps.values()):
         raise TypeError(f"maps must be a dictionary of SensitivityMap by name, at least one; got {brief(maps)}.")
-    fig, axes = canvas(1, len(maps), (2.6, 2.6))
+    fig, axes = canvas(1, len(maps), (2.6, 3.0))
     most = max(max(float(each.share.max()) for each in maps.values()), 1e-9)
     for ax, (name, each) in zip(axes[0], maps.items(), strict=True):
         edges = []

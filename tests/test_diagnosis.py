@@ -171,7 +171,8 @@ def test_refusals(annotations_off):
                          (dict(masks={"a": torch.ones(8, 6)}), "must be a MaskSet"),
                          (dict(masks={"a": random_set(2, size=SIZE)}), "must be one mask of"),
                          (dict(masks={"a": random_set(1, size=(6, 8))}), "must be one mask of"),
-                         (dict(rings=1), "rings"), (dict(attacked=0), "attacked"), (dict(images=x - 1, only=["waves"]), r"lie in \[0, 1\]")):
+                         (dict(rings=1), "rings"), (dict(attacked=0), "attacked"),
+                         (dict(images=x - 1, only=["waves"]), r"lie in \[0, 1\]")):
         with pytest.raises((TypeError, ValueError), match=told):
             diagnose(**dict(models=models, images=x, labels=y) | change)
     for call, told in ((lambda: rank_agreement(pd.DataFrame({"b": [1]})), "curves must have the column 'mask'"),
