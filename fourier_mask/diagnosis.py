@@ -231,7 +231,7 @@ class Diagnosis:
                    for method, by_network in found.items()}
         return pd.DataFrame(columns).rename_axis(["ring", "network"]).swaplevel().sort_index()
 
-
+# %% ../nbs/51_diagnosis.ipynb #code-ask-all
 def diagnose(
     models: Mapping[str, Callable],  # by name: from a batch of images in [0, 1] to logits
     images: AnyImages,  # in [0, 1], of two axes
