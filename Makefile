@@ -36,6 +36,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/dataset_mask.py
 	$(BIN)/python benchmarks/image_masks.py
 	$(BIN)/python benchmarks/image_masks.py --network full
+	$(BIN)/python benchmarks/diagnostics.py
 	$(BIN)/python benchmarks/own_networks.py
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/paper_profile.py

@@ -500,7 +500,8 @@ def test_a_diagnosis_is_that_of_the_library_on_a_page(place, fm):
     by_hand = diagnose({"own": model}, images(), torch.tensor([0] * 3 + [1] * 3), only=["filters"],
                        masks={"own": MaskSet.load("mask.zarr")})
     there = pd.DataFrame(told["curves"])
-    for name in ("mask", "low pass"): assert there[name].tolist() == pytest.approx(by_hand.curves()[name].tolist())
+    for name in ("mask", "low pass"):  # the first ring of eight of 8 × 8 pixels is zero frequency alone
+        assert there[name].tolist() == pytest.approx(by_hand.curves()[name].tolist(), nan_ok=True)
     assert fm(*words)[1].rstrip().endswith("page/diagnosis.html")
 
 
