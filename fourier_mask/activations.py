@@ -24,7 +24,7 @@ from .accuracy import mean_spread
 from .band_energies import check_columns
 from .device import computing, device_of, dtype_of, frozen
 from .images import AnyImages, read_images
-from .pictures import canvas
+from .pictures import canvas, plain_legend
 from .prepare import first_try, unwrapped
 from .sensitivity import check_unit
 from .settings import check_batch_size, check_images
@@ -206,5 +206,5 @@ def plot_layer_centroids(
             ax.set_xticks(range(len(longest)), longest.index, rotation=90, fontsize=7, parse_math=False)
         else: ax.set_xlabel("layer, in the order of the pass")
     axes[0, 0].set_ylabel("centroid, over that of the images")
-    for text in axes[0, 0].legend(fontsize=7).get_texts(): text.set_parse_math(False)
+    plain_legend(axes[0, 0].legend(fontsize=7))
     return fig

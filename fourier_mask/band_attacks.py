@@ -13,7 +13,6 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,7 @@ from matplotlib.figure import Figure
 from pydantic import Field
 from torch import Tensor, nn
 
-from .accuracy import mean_spread, share_interval
+from .accuracy import interval_of, mean_spread
 from .band_energies import check_named
 from .basis import Basis, RealFourier, basis_from, check_basis
 from .device import device_of, seeded
@@ -32,7 +31,7 @@ from .filtering import basis_of
 from .images import AnyImages, AnyLabels, read_images
 from .mask_set import MaskSet, name_of
 from .pass_filters import check_tables
-from .pictures import PLAIN, canvas
+from .pictures import PLAIN, canvas, plain_legend
 from .sensitivity import Asked, answering, answers, asked_of, check_unit
 from .settings import Number, Settings, Whole, check_batch_size, check_images, checked
 from .spectrum import CORNER_CYC, brief, check_extra, check_seed, check_tensor, is_real, mirror
@@ -167,11 +166,8 @@ def attackable(
         raise ValueError("images must lie in [0, 1] exactly, where an attack cuts off. Pass images.clamp(0, 1).")
     if images.dtype != torch.float64: images = images.float()
     with answering(model, images, output_fn, precision) as answer:
-        asked, classes = asked_of(answer, images, labels, batch_size), answer(images[:1]).shape[1]
-        if not ((asked.right >= 0) & (asked.right < classes)).all():
-            raise ValueError(f"labels must lie in 0 … {classes - 1} for the {classes} classes of model; got "
-                             f"{int(asked.right.min())} … {int(asked.right.max())}.")
-        yield answer, replace(asked, right=asked.right.long().cpu())
+        asked = asked_of(answer, images, labels, batch_size)
+        yield answer, replace(asked, right=asked.right.long())
 
 # %% ../nbs/46_band_attacks.ipynb #code-band-attack
 def band_attack(
@@ -215,7 +211,7 @@ def band_success(
         for name, band in bands.items():
             added, inside = confined_pgd(answer, asked, band[rows], settings)
             k = int((answers(answer, asked.images + added, settings.batch_size) != asked.right).sum())
-            low, high = share_interval(k, n) if find_spec("scipy") else (np.nan, np.nan)
+            low, high = interval_of(k, n)
             table[name] = dict(n=n, turned=k, success_pct=100 * k / n, low_pct=100 * low, high_pct=100 * high,
                                norm=added.flatten(1).norm(dim=1).mean().item(),
                                in_band_pct=100 * inside.nanmean().item(), dimension=band.dimension)
@@ -234,7 +230,7 @@ def plot_band_success(
         axes[0, 0].vlines(aside, table.low_pct, table.high_pct, color="black")
     axes[0, 0].set_xticks(range(len(table)), table.index, fontsize=8, **PLAIN)
     axes[0, 0].set(xlabel="band", ylabel="answers turned, %")
-    for text in axes[0, 0].legend(fontsize=7).get_texts(): text.set_parse_math(False)
+    plain_legend(fig.legend(loc="outside upper center", ncols=4, fontsize=7))
     return fig
 
 # %% ../nbs/46_band_attacks.ipynb #code-perturbations
@@ -370,5 +366,5 @@ def plot_perturbation_spectra(
     counts = torch.bincount(radial_bands(tuple(added.shape[2:]), n).flatten(), minlength=n)
     ax.plot(middle, 100 * counts / counts.sum(), "k:", linewidth=1, label="white noise")
     ax.set(xlabel="radius, cycles a pixel", ylabel="share of power in the ring, %")
-    for text in ax.legend(title="half-power radius", fontsize=7).get_texts(): text.set_parse_math(False)
+    plain_legend(ax.legend(title="half-power radius", fontsize=7))
     return fig

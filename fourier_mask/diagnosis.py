@@ -35,7 +35,7 @@ from .models import Normalized
 from fourier_mask.pass_filters import (
     amplitude_plane, hybrid_curve, pass_curves, plot_over_cuts, plot_ring_removal, ring_removal, through_masks,
 )
-from .pictures import canvas
+from .pictures import canvas, plain_legend
 from .prepare import unwrapped
 from .sensitivity import SignWave, UnitWave, plot_sensitivity, sensitivity_map
 from .settings import Number, Settings, Whole, check_images, checked
@@ -51,7 +51,7 @@ class DiagnosisSettings(Settings):
     rms: Number = Field(0.125, ge=0, description="of the waves of the heat map, in [0, 1]")
     eps_255: Number = Field(8.0, ge=0, le=255, description="of the single Fourier attack and attacks in bands, 1/255")
     steps: Whole = Field(10, ge=1, description="of attacks in bands")
-    attacked: Whole = Field(32, ge=2, description="images that are attacked, the first ones")
+    attacked: Whole = Field(32, ge=2, description="images that are attacked, evenly from all")
     seed: Whole = Field(0, ge=0, lt=2**63, description="of signs, pairs and starts")
     batch_size: Whole = Field(64, ge=1, description="images that pass at once")
 
@@ -191,7 +191,7 @@ def plot_half_power(
         ax.errorbar(aside, table.mean_cyc, table.spread_cyc, fmt="o", markersize=4, capsize=2, label=name)
     ax.set_xticks(range(len(table)), table.index)
     ax.set(ylabel="half-power radius, cycles a pixel", ylim=(0, None))
-    for text in ax.legend(fontsize=7).get_texts(): text.set_parse_math(False)
+    plain_legend(ax.legend(fontsize=7))
     return fig
 
 # %% ../nbs/51_diagnosis.ipynb #code-layers
@@ -306,6 +306,7 @@ def rank_agreement(
         columns = brief(list(getattr(curves, "columns", [])))
         raise ValueError(f"curves must have the column {reference!r}; got {columns}. Give masks to diagnose, or name "
                          "another reference.")
+
     def spread(values: pd.Series) -> tuple[float, float, float]:
         n, mean = len(values), values.mean()
         half = t.ppf(0.975, n - 1) * values.std() / math.sqrt(n) if n > 1 else math.nan
@@ -341,7 +342,7 @@ def plot_rank_agreement(
     ax.axvline(0, color="black", linewidth=0.5)
     ax.set_yticks(places, table.index)
     ax.set(xlim=(-1.05, 1.05), xlabel="Spearman's ρ with the mask, over rings")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
+    plain_legend(fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7))
     return fig
 
 # %% ../nbs/51_diagnosis.ipynb #code-plot-curves

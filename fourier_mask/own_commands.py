@@ -325,7 +325,7 @@ def diagnose(
     masks: option(Path, "folder of a data-set mask of this network, to stand among the methods") = None,
     n: option(int, "the first so many images", "--n") = None,
     grid: option(int, "frequencies in a row of the maps of waves, odd; 15 if not given") = None,
-    attacked: option(int, "images that are attacked, the first; 32 if not given") = None,
+    attacked: option(int, "images that are attacked, evenly from all; 32 if not given") = None,
     seed: option(int, "of signs, pairs and starts") = None,
     batch_size: option(int, "images that pass at once") = None,
     precision: option(str, "of the network's passes: float32, tf32, bf16") = None,

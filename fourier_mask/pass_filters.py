@@ -27,7 +27,7 @@ from .device import device_of
 from .images import AnyImages, AnyLabels, read_images
 from .models import Normalized
 from .part import mean_amplitude
-from .pictures import canvas
+from .pictures import canvas, plain_legend
 from .prepare import unwrapped
 from .sensitivity import Asked, answering, answers, asked_of, check_unit
 from .settings import check_batch_size, check_images
@@ -209,8 +209,7 @@ def plot_over_cuts(
                 ax.fill_between(table.cut_cyc, *ends, color=f"C{colour}", alpha=0.15, linewidth=0)
             if "follow_low_pass" in shares: ax.axvline(reversal_cyc(table), color=f"C{colour}", linestyle=":")
         ax.set(ylim=(-3, 103), xlabel="cut, cycles a pixel", ylabel="share of images (%)", title=title)
-        legend = ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
-        for text in legend.get_texts(): text.set_parse_math(False)
+        plain_legend(ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2))
     return fig
 
 # %% ../nbs/45_pass_filters.ipynb #code-check-tables
@@ -305,7 +304,7 @@ def plot_ring_removal(
     ax.set_xticks(range(len(edges)), edges, fontsize=7)
     ax.axhline(0, color="black", linewidth=0.6)
     ax.set(xlabel="ring removed, |u| + |v| from and to, cycles a pixel", ylabel="drop (points)")
-    for text in ax.legend(fontsize=7).get_texts(): text.set_parse_math(False)
+    plain_legend(ax.legend(fontsize=7))
     return fig
 
 # %% ../nbs/45_pass_filters.ipynb #code-hybrid-curve

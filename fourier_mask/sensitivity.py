@@ -333,6 +333,7 @@ def plot_sensitivity(
     if not isinstance(maps, Mapping) or not maps or not all(isinstance(m, SensitivityMap) for m in maps.values()):
         raise TypeError(f"maps must be a dictionary of SensitivityMap by name, at least one; got {brief(maps)}.")
     fig, axes = canvas(1, len(maps), (2.6, 3.0))
+    fig.set_layout_engine("compressed")  # panels have the proportions of their plane
     most = max(max(float(each.share.max()) for each in maps.values()), 1e-9)
     for ax, (name, each) in zip(axes[0], maps.items(), strict=True):
         edges = []

@@ -11,7 +11,7 @@ from mask_sets import random_set
 from torch import nn
 from torch.testing import assert_close
 
-from fourier_mask import band_attacks
+from fourier_mask import accuracy
 from fourier_mask.band_attacks import (
     ATTACKS,
     PGDSettings,
@@ -308,7 +308,7 @@ def test_success_is_of_the_images_that_were_right():
 
 
 def test_success_without_scipy_has_no_interval(monkeypatch):
-    monkeypatch.setattr(band_attacks, "find_spec", lambda name: None)
+    monkeypatch.setattr(accuracy, "find_spec", lambda name: None)
     model, (images, _) = curved(1, (7, 6)), unit(3, 1, (7, 6))
     table = band_success(model, images, "predicted", {"all": torch.ones(7, 6)}, basis="cosine", steps=1)
     assert table[["low_pct", "high_pct"]].isna().to_numpy().all() and table.success_pct.notna().all()
@@ -517,7 +517,7 @@ def test_pictures_show_the_numbers():
     table = band_success(model, images, "predicted", band_masks((7, 6), 2), basis="cosine", eps_255=60, alpha_255=30)
     fig = plot_band_success({"$one$": table, "other": table / 2})
     assert [bar.get_height() for bar in fig.axes[0].patches] == [*table.success_pct, *table.success_pct / 2]
-    assert fig.axes[0].get_legend().get_texts()[0].get_text() == "$one$"
+    assert fig.legends[0].get_texts()[0].get_text() == "$one$"
     fig.canvas.draw()
 
 

@@ -150,7 +150,7 @@ def test_the_bias_by_hand_and_its_interval():
 
 
 def test_an_interval_is_nan_without_scipy(monkeypatch):
-    monkeypatch.setattr("fourier_mask.spectrum.find_spec", lambda name: None)
+    monkeypatch.setattr("fourier_mask.accuracy.find_spec", lambda name: None)
     assert all(map(math.isnan, CueChoice(3, 1, 0).interval)) and CueChoice(3, 1, 0).bias == 0.75
 
 
