@@ -30,7 +30,7 @@ from .images import AnyImages, AnyLabels, read_images
 from .made_from import network_settings, origin_of
 from .mask_set import differences
 from .models import Normalized
-from .pictures import PLAIN, TITLE, canvas
+from .pictures import PLAIN, canvas
 from .prepare import check_pixels_unit, prepared, unwrapped
 from .settings import check_batch_size, check_images, check_targets
 from .spectrum import CORNER_CYC, brief, check_seed, is_real, partition, whole_number
@@ -332,8 +332,7 @@ def plot_sensitivity(
     "Maps side by side, in one scale of colours. Source: Yin et al. 2019, Figure 3."
     if not isinstance(maps, Mapping) or not maps or not all(isinstance(m, SensitivityMap) for m in maps.values()):
         raise TypeError(f"maps must be a dictionary of SensitivityMap by name, at least one; got {brief(maps)}.")
-    fig, axes = canvas(1, len(maps), (2.6, 3.0))
-    fig.set_layout_engine("compressed")  # panels have the proportions of their plane
+    fig, axes = canvas(1, len(maps), (2.6, 2.8))
     most = max(max(float(each.share.max()) for each in maps.values()), 1e-9)
     for ax, (name, each) in zip(axes[0], maps.items(), strict=True):
         edges = []
@@ -344,8 +343,8 @@ def plot_sensitivity(
         (left, right), (top, bottom) = edges
         drawn = ax.imshow(each.centered().numpy(), cmap="magma", vmin=0, vmax=most, interpolation="nearest",
                           extent=(left, right, bottom, top), aspect="equal")
-        ax.set_title(name, **TITLE, **PLAIN)
-        ax.set_xlabel("cycles a pixel, across", fontsize=8)
-    axes[0, 0].set_ylabel("cycles a pixel, down", fontsize=8)
+        ax.set_title(name, fontsize=8, **PLAIN)
+    fig.supxlabel("cycles a pixel, across", fontsize=8)
+    fig.supylabel("cycles a pixel, down", fontsize=8)
     fig.colorbar(drawn, ax=axes[0].tolist(), shrink=0.8, label="share of answers that are not right")
     return fig
