@@ -48,6 +48,7 @@ def main():
     parser.add_argument("--n", type=int, help="images; 512, or 100 photographs, if not given")
     parser.add_argument("--grid", type=int, help="frequencies in a row and in a column; all, or 15 of photographs")
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--precision", default="float32", help="of the network's passes: float32, tf32, bf16")
     parser.add_argument("--device")
     args = parser.parse_args()
     n, grid = args.n or (100 if args.folder else 512), args.grid or (15 if args.folder else None)
@@ -57,7 +58,8 @@ def main():
         for name, wave in (("heat map", UnitWave(0.07 if args.folder else 0.125)), ("single Fourier", SignWave())):
             before, memory = bare(model, images, args.batch_size, 3), peak_mb()
             began = time.perf_counter()
-            found = sensitivity_map(model, images, wave=wave, grid=grid, batch_size=args.batch_size, progress=False)
+            found = sensitivity_map(model, images, wave=wave, grid=grid, batch_size=args.batch_size,
+                                    precision=args.precision, progress=False)
             took = time.perf_counter() - began
             fastest = max(before, bare(model, images, args.batch_size, 3))
             rows, columns = found.share.shape

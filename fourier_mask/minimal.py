@@ -19,7 +19,7 @@ from .form import FORMS, Layout
 from .goal import Keep, classes_of, cross_entropy
 from .filtering import basis_of, part_of
 from .mask_set import MaskSet
-from .prepare import Source, prepared, source_of
+from .prepare import Source, at_rest, source_of
 from .settings import check_batch_size, check_images
 from .spectrum import brief, is_real
 
@@ -112,7 +112,7 @@ def minimal_sufficient(
     check_masks(masks, images)
     if not (is_real(tolerance) and 0 <= tolerance <= 1):
         raise ValueError(f"tolerance must lie in 0 … 1; got {brief(tolerance)}. Masks do.")
-    with prepared(model, images, output_fn) as network:
+    with at_rest(model, images, output_fn) as network:
         problem = problem_of_set(network, masks, images)
         theta = problem.layout.values_of(masks.masks.to(problem.layout.share.device))
         found = []

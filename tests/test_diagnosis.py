@@ -12,8 +12,9 @@ from torch import nn
 
 from fourier_mask import diagnosis
 from fourier_mask.activations import layer_centroids
+from fourier_mask.band_attacks import perturbations
 from fourier_mask.diagnosis import QUESTIONS, diagnose, plot_curves, plot_rank_agreement, rank_agreement, save_diagnosis
-from fourier_mask.pass_filters import hybrid_curve, pass_curves
+from fourier_mask.pass_filters import blurred_accuracy, hybrid_curve, pass_curves
 from fourier_mask.sensitivity import sensitivity_map
 from fourier_mask.texture import patch_accuracy
 
@@ -58,6 +59,10 @@ def test_each_answer_is_the_methods_own(found):
         pd.testing.assert_frame_equal(of["hybrids"], hybrid_curve(model, x, y, cuts, seed=0, **asked))
         pd.testing.assert_frame_equal(of["layers"], layer_centroids(model, x, **asked).reset_index())
         pd.testing.assert_frame_equal(of["texture"], patch_accuracy(model, x, y, seed=0, **asked).reset_index())
+        rows = [0, 4, 8]  # three of nine, evenly; ε is the settings' own, 8/255
+        added = perturbations(model, x[rows], y[rows], "PGD", eps=8 / 255, seed=0, **asked)
+        blurred = blurred_accuracy(model, x[rows], y[rows], (x[rows] + added).clamp(0, 1), cuts, **asked)
+        pd.testing.assert_frame_equal(of["blur"], blurred)
         heat = sensitivity_map(model, x, y, progress=False, **asked)
         assert of["waves"]["mean"][0] == pytest.approx(heat.share.mean().item())
         drawn = all_.curves().loc[name]["heat map"].to_numpy()

@@ -149,7 +149,7 @@ def test_a_single_image_that_does_not_fit_is_an_error():
 
     def model(x):
         calls.append(len(x))
-        if len(calls) > 2: raise torch.OutOfMemoryError("CUDA out of memory")  # the first two ask what the model is
+        if len(calls) > 3: raise torch.OutOfMemoryError("CUDA out of memory")  # the first three ask what it is
         return inner(x)
 
     with pytest.warns(UserWarning, match="out of memory"), pytest.raises(torch.OutOfMemoryError):

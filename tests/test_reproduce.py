@@ -12,9 +12,10 @@ import pytest
 from conftest import ROOT
 
 from fourier_mask import cli
+from fourier_mask import reproduce as runs
 from fourier_mask.files import read_sealed
 from fourier_mask.record import load_expected, load_manifest, read_metrics
-from fourier_mask.reproduce import plan, unchanged
+from fourier_mask.reproduce import asked_items, chosen_items, plan, unchanged
 
 COMMAND = [f"{sys.prefix}/bin/fourier-mask"]
 ITEMS = list(load_manifest())
@@ -333,7 +334,7 @@ def test_a_notebook_without_proper_parameters_is_refused(monkeypatch, capsys, pr
     ('"dataset_mask:*"]', '"datasetmask:*"]', "need 'datasetmask:\\*' is not known"),
     ('"fig_01.png"', '"../../fig_01.png"', "must be the name of a file, without folders; got '../../fig_01.png'"),
     ('"fig_01.png"', '"/tmp/fig_01.png"', "must be the name of a file, without folders"),
-    ('"fig_01_blue_shift.ipynb"', '"../61_cli.ipynb"', "must be the name of a file, without folders"),
+    ('"fig_01_blue_shift.ipynb"', '"../62_cli.ipynb"', "must be the name of a file, without folders"),
     ('title = "Blue shift', 'titel = "Blue shift', "titel"),
     ('[fig_01]', '["../elsewhere"]', "must be the name of a file, without folders; got '../elsewhere'"),
     ('[fig_01]\n', '[fig_01\n', "manifest.toml cannot be used"),
@@ -391,5 +392,20 @@ def test_a_plan_makes_what_its_needs_need_and_nothing_else(environment, monkeypa
     assert order[0] == "network:adversarial"  # the longest first
     # 20 passes over the validation images against 10 steps of attack
     assert order.index("class_masks:natural") < order.index("selection:natural")
-    every = list(plan([], "quick", {})[0])
-    assert [name for name in every if ":" not in name][:2] == ["fig_08", "fig_A3"]  # likewise
+    manifest = load_manifest()
+    seconds = [manifest[name].seconds for name in plan([], "quick", {})[0] if ":" not in name]
+    assert seconds == sorted(seconds, reverse=True) and len(set(seconds)) > 3  # likewise
+
+
+def test_a_group_is_those_of_its_items_that_a_profile_runs(monkeypatch):
+    manifest = load_manifest()
+    names = lambda *asked: [item.name for item in asked_items(list(asked), "quick")]
+    for group in ("paper", "ours", "diagnostics"):
+        of_group = [name for name, item in manifest.items() if item.group == group and "quick" in item.profiles]
+        assert names(group) == of_group and of_group
+    assert sorted(names()) == sorted(names("paper", "ours", "diagnostics"))
+    assert names("fig_A4", "diagnostics", "fig_A4", "tab_A1").count("fig_A4") == 1
+    assert "tab_A1" in names("tab_A1") and "tab_A1" not in names("ours")  # too long for quick, unless it is named
+    monkeypatch.setattr(runs, "lacking", lambda item: "no extra" if item.name == "fig_A6" else "")
+    assert [item.name for item in chosen_items(["diagnostics"], "quick")] == ["fig_A4", "fig_A5", "tab_A3"]
+    with pytest.raises(ValueError, match="no extra"): chosen_items(["diagnostics", "fig_A6"], "quick")

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from small import in_unit, small_images, small_network
 from torch import nn
 
-from fourier_mask import Normalized, radial_energy
+from fourier_mask import Normalized, learn_image_masks, radial_energy
 from fourier_mask import sensitivity as page
+from fourier_mask.band_attacks import band_attack
 from fourier_mask.sensitivity import SignWave, UnitWave, grid_of, plot_sensitivity, sensitivity_map
 
 QUIET = dict(progress=False)
@@ -193,3 +194,19 @@ def test_pictures_have_one_scale_and_names_as_they_are_written():
     left, right, bottom, top = panels[0].images[0].get_extent()
     assert math.isclose(left, -0.5) and math.isclose(right, 0.5)
     assert math.isclose(top, -7 / 12, rel_tol=1e-6) and bottom > 0  # float32
+
+
+def test_a_network_without_slopes_has_a_map_and_no_attack():
+    "The same network behind numpy: the same map to the last answer; what goes by slopes refuses it by name."
+    network, images = network_of(), unit_images()
+
+    def behind_numpy(x):
+        with torch.no_grad(): return torch.from_numpy(network(x).numpy())
+
+    given = dict(grid=5, progress=False)
+    plain = sensitivity_map(network, images, **given)
+    assert torch.equal(sensitivity_map(behind_numpy, images, **given).share, plain.share)
+    with pytest.raises(ValueError, match="model must pass gradients on to its images"):
+        band_attack(behind_numpy, images, "predicted", torch.ones(6, 5), basis="fourier", steps=1)
+    with pytest.raises(ValueError, match="model must pass gradients on to its images"):
+        learn_image_masks(behind_numpy, images, progress=False)
