@@ -336,3 +336,5 @@ def test_shifts_are_drawn_over_the_layers(annotations_off):
     plot_layer_centroids({"a": table, "of one image": one[:3]}).canvas.draw()
     for wrong in ({}, None, table, {"a": None}, {"a": table[["n"]]}):
         with pytest.raises((TypeError, ValueError), match="tables"): plot_layer_centroids(wrong)
+    deep = plot_layer_centroids({"a": pd.concat([table] * 60)})  # a picture on a page, whatever the network's depth
+    assert deep.get_figwidth() < 12 and deep.axes[0].get_xlabel() == "layer, in the order of the pass"
