@@ -206,7 +206,7 @@ def plot_layer_centroids(
         ax.set_title(title, fontsize=10)
         if named:
             ax.set_xticks(range(len(longest)), longest.index, rotation=90, fontsize=7, parse_math=False)
-        else: ax.set_xlabel("layer, in the order of the pass")
+        else: ax.set_xlabel(f"layer, from {longest.index[0]} to {longest.index[-1]}", parse_math=False)
     axes[0, 0].set_ylabel("centroid, over that of the images")
     plain_legend(axes[0, 0].legend(fontsize=7))
     return fig

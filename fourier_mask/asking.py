@@ -27,7 +27,7 @@ def answering(
     images: Float[Tensor, "b c *space"],  # some of those that it will be asked of
     output_fn: Callable | None = None,  # picks the logits from the model's result
     precision: str = "float32",  # of the network's passes
-) -> Iterator[Callable]:  # from images in [0, 1] to logits (b, classes), without slopes
+) -> Iterator[Callable]:  # from images (b, c, *space) to finite logits (b, classes)
     "A network that is asked in pixels, for as long as the context lasts. Source: ours."
     check_images(images)
     check_unit(images)
@@ -35,7 +35,7 @@ def answering(
     with computing(precision), at_rest(model, images, output_fn, precision, parts) as network, torch.no_grad():
 
         def answer(x: Tensor) -> Tensor:
-            x = x.to(network.device)  # no `center`, which lets no slope pass, and refuses what a filter leaves
+            x = x.to(network.device)  # not `center`, which ends slopes, and refuses what filters leave beyond [0, 1]
             out = network(network.before(x if network.dtype is None else x.to(network.dtype)))
             if classes_of(out) is None:
                 raise ValueError(f"model must return logits (b, classes) of at least two classes; got "
@@ -49,13 +49,13 @@ def answering(
 def check_unit(
     images: Tensor,  # what the caller passed
 ) -> None:
-    "Refuse images that are not in [0, 1], where waves are added and cut off. Source: ours."
+    "Refuse images that are not in [0, 1]. Source: ours."
     try: check_pixels_unit(images)
     except ValueError as error:
         text = str(error).replace(" for a Normalized model", ", in which this method works")
         raise ValueError(f"{text} A network that takes centred images is Normalized(model, mean, std).") from None
 
-
+# %% ../nbs/44_asking.ipynb #code-check-pictures
 def check_pictures(
     images: Tensor,  # what the caller passed
     name: str = "images",  # of the argument
@@ -77,7 +77,7 @@ class Asked:
 
     def __len__(self) -> int: return len(self.images)
 
-
+# %% ../nbs/44_asking.ipynb #code-asked-of
 def asked_of(
     answer: Callable,  # from `answering`
     images: Float[Tensor, "b c *space"],
@@ -93,7 +93,7 @@ def asked_of(
                          f"{labels.min().item()} … {labels.max().item()}.")
     return Asked(images, labels.cpu())
 
-
+# %% ../nbs/44_asking.ipynb #code-answers
 def answers(
     answer: Callable,  # from `answering`
     images: Float[Tensor, "b c *space"],

@@ -144,7 +144,7 @@ def confined_pgd(
             with torch.enable_grad():
                 leaf = (x + added).requires_grad_()
                 slope, = torch.autograd.grad(F.cross_entropy(answer(leaf), right, reduction="sum"), leaf)
-            added = within.confine(added.add_(slope.sign_(), alpha=alpha)).clamp_(least, most)
+            added = within.confine(added.add_(slope.sign(), alpha=alpha)).clamp_(least, most)
         parts.append((added.to(asked.images.device), within.share(added).cpu()))
     return tuple(map(torch.cat, zip(*parts, strict=True)))
 
@@ -165,8 +165,8 @@ def attackable(
         raise ValueError("images must lie in [0, 1] exactly, where an attack cuts off. Pass images.clamp(0, 1).")
     if images.dtype != torch.float64: images = images.float()
     with answering(model, images, output_fn, precision) as answer:
-        with torch.enable_grad(): check_slopes(leaf := images[:2].clone().requires_grad_(), answer(leaf))
         asked = asked_of(answer, images, labels, batch_size)
+        check_slopes(answer, images[:2])
         yield answer, replace(asked, right=asked.right.long())
 
 # %% ../nbs/47_band_attacks.ipynb #code-band-attack

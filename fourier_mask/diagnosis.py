@@ -50,7 +50,7 @@ class DiagnosisSettings(Settings):
     rings: Whole = Field(8, ge=2, description="of the plane, from zero frequency to the corner")
     grid: Whole | None = Field(15, ge=1, description="frequencies in a row of the maps, at most; none for all")
     rms: Number = Field(0.125, ge=0, description="of the waves of the heat map, in [0, 1]")
-    eps_255: Number = Field(8.0, ge=0, le=255, description="of the single Fourier attack and attacks in bands, 1/255")
+    eps_255: Number = Field(8.0, ge=0, le=255, description="of the single Fourier attack, bands, FGSM and PGD, 1/255")
     steps: Whole = Field(10, ge=1, description="of attacks in bands")
     attacked: Whole = Field(32, ge=2, description="images that are attacked, evenly from all")
     seed: Whole = Field(0, ge=0, lt=2**63, description="of signs, pairs and starts")
@@ -67,6 +67,7 @@ class Questioned:
     masks: Mapping[str, MaskSet]  # that were learned of some of the networks, by the same names
     settings: DiagnosisSettings
     asking: dict  # batch_size, output_fn, precision
+    added: dict[tuple[str, str], Tensor] = field(default_factory=dict)  # perturbations by network and attack
 
     @property
     def cuts(self) -> list[float]:
@@ -78,6 +79,14 @@ class Questioned:
         "Images that are attacked, evenly from all, and their labels."
         rows = torch.linspace(0, len(self.images) - 1, min(self.settings.attacked, len(self.images))).round().long()
         return self.images[rows], self.labels if isinstance(self.labels, str) else self.labels[rows]
+
+    def perturbed(self, network: str, attack: str) -> Tensor:
+        "What an attack adds to the images that are attacked; made once."
+        if (network, attack) not in self.added:
+            own = dict(eps=self.settings.eps_255 / 255) if attack in ("FGSM", "PGD") else {}
+            given = dict(seed=self.settings.seed, **own, **self.asking)
+            self.added[network, attack] = perturbations(self.models[network], *self.attacked, attack, **given)
+        return self.added[network, attack]
 
 
 @dataclass(frozen=True)
@@ -167,14 +176,10 @@ def ask_bands(q: Questioned) -> Answer:
 # %% ../nbs/52_diagnosis.ipynb #code-attacks
 def ask_attacks(q: Questioned) -> Answer:
     "Where the perturbations of common attacks lie. Source: Caro et al. 2020; Li et al. 2022."
-    (images, labels), tables, power = q.attacked, {}, {}
-    for network, model in q.models.items():
-        added = {}
-        for attack in ATTACKS:
-            own = dict(eps=q.settings.eps_255 / 255) if attack in ("FGSM", "PGD") else {}
-            added[attack] = perturbations(model, images, labels, attack, seed=q.settings.seed, **own, **q.asking)
-        tables[network] = half_power_table(added)
-        spectrum = power_of(added["PGD"])
+    tables, power = {}, {}
+    for network in q.models:
+        tables[network] = half_power_table({attack: q.perturbed(network, attack) for attack in ATTACKS})
+        spectrum = power_of(q.perturbed(network, "PGD"))
         mean = (spectrum / spectrum.sum((1, 2), keepdim=True)).nan_to_num().mean(0)  # what is not changed has none
         power[network] = ring_means(mean, q.settings.rings)
     table = stacked({name: each.reset_index() for name, each in tables.items()})
@@ -184,9 +189,8 @@ def ask_attacks(q: Questioned) -> Answer:
 def ask_blur(q: Questioned) -> Answer:
     "What is right behind a blur, of images and of images attacked by PGD. Source: Li et al. 2022."
     (images, labels), tables = q.attacked, {}
-    given = dict(eps=q.settings.eps_255 / 255, seed=q.settings.seed, **q.asking)
     for network, model in q.models.items():
-        attacked = (images + perturbations(model, images, labels, "PGD", **given)).clamp(0, 1)
+        attacked = (images + q.perturbed(network, "PGD")).clamp(0, 1)
         tables[network] = blurred_accuracy(model, images, labels, attacked, q.cuts, **q.asking)
     return Answer(stacked(tables), plot_over_cuts(tables))
 

@@ -176,8 +176,7 @@ def prepared(
 ) -> Iterator[Network]:
     "A network made ready for learners, who need its slopes, as long as the context lasts. Source: ours."
     with at_rest(model, images, output_fn, precision) as network, torch.enable_grad():
-        leaf = network.center(images[:2]).clone().requires_grad_()
-        check_slopes(leaf, network(leaf))
+        check_slopes(network, network.center(images[:2]))
         yield network
 
 # %% ../nbs/08_prepare.ipynb #code-check-pixels-unit
@@ -220,15 +219,21 @@ def check_callable(
 
 # %% ../nbs/08_prepare.ipynb #code-network-answers
 def check_slopes(
-    leaf: Float[Tensor, "b c *space"],  # images, which gradients reach
-    out: Tensor,  # a network's answer to them
+    answer: Callable,  # from images to outputs; it has answered before, where no slopes were asked for
+    x: Float[Tensor, "b c *space"],  # some images
 ) -> None:
     "Refuse a network that passes no gradient to its images; warn of one that passes zero. Source: ours."
+    leaf, remedy = x.detach().clone().requires_grad_(), "Take torch.no_grad(), detach() and numpy out of it."
+    try:
+        with torch.enable_grad(): out = answer(leaf)
+    except torch.OutOfMemoryError: raise
+    except MISFITS as error:
+        raise ValueError("model must pass gradients on to its images; it answers without them and fails with them "
+                         f"({' '.join(str(error).split())[:200]}). {remedy}") from error
     if not out.requires_grad:
-        raise ValueError("model must pass gradients on to its images; its outputs have none. Take torch.no_grad(), "
-                         "detach() and numpy out of it.")
+        raise ValueError(f"model must pass gradients on to its images; its outputs have none. {remedy}")
     weights = torch.linspace(1, 2, out.numel(), device=out.device)  # the plain sum of a softmax has no gradient
-    slope, = torch.autograd.grad(out.float().flatten() @ weights, leaf)
+    slope, = torch.autograd.grad(out, leaf, weights.view(out.shape).to(out))
     if slope.any(): return
     warnings.warn("model passes a gradient of zero to its images, so masks cannot tell what it needs and may end "
                   "empty, and attacks change nothing. Take what rounds, counts or compares out of it.", stacklevel=4)
@@ -244,7 +249,8 @@ def check_repeats(
     with torch.no_grad(): again = network(x)
     if torch.allclose(again, out, rtol=1e-3, atol=1e-3 * out.abs().max().item()): return
     warnings.warn("model gives other answers when it is asked twice in evaluation mode, so its loss cannot be "
-                  "kept. Take out what draws at random, dropout called as a function for example.", stacklevel=6)
+                  "kept, nor its answers be counted on. Take out what draws at random, dropout called as a function "
+                  "for example.", stacklevel=4)
 
 # %% ../nbs/08_prepare.ipynb #code-in-fours
 def in_fours(

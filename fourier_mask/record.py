@@ -42,7 +42,6 @@ class Item(BaseModel):
     title: str  # what it shows
     notebook: FileName  # in nbs/paper
     group: Literal["paper", "ours", "diagnostics"]  # the paper's, controls of ours, other methods beside the masks
-    group: Literal["paper", "ours", "diagnostics"]  # the paper's, controls of ours, other methods beside the masks
     modules: list[str] = []  # that it needs, of the extra imagenet
     needs: list[Need] = []  # of the study, for example dataset_mask:*
     outputs: list[FileName]  # files it must leave behind

@@ -272,7 +272,7 @@ def plan(
 
 # %% ../nbs/57_reproduce.ipynb #code-chosen
 def asked_items(
-    names: list[str],  # items or groups of items or groups of them; empty for all
+    names: list[str],  # items or groups of them; empty for all
     profile: str,  # what runs unnamed depends on it
 ) -> list[Item]:  # whether they can run here or not
     "The items that are asked for. Source: ours."
@@ -295,7 +295,8 @@ def chosen_items(
     asked = asked_items(names, profile)
     for item in asked:
         if item.name in names and (why := lacking(item)): raise ValueError(why)
-    return [item for item in asked if not lacking(item)]
+    if chosen := [item for item in asked if not lacking(item)]: return chosen
+    raise ValueError(" ".join(["names must leave an item that can run here.", *map(lacking, asked)]))
 
 
 def lacking(item: Item) -> str:

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['GROUPS', 'symmetry_losses', 'group_axis', 'measured_damping', 'rotation_damping', 'scale_damping', 'polar_samples',
-           'circles', 'angular_spectrum', 'anisotropy', 'log_radial_spectrum', 'plot_symmetry_losses',
+           'circles', 'angular_spectrum', 'anisotropy', 'shuffled_rings', 'log_radial_spectrum', 'plot_symmetry_losses',
            'plot_mask_symmetries']
 
 # %% ../nbs/51_symmetries.ipynb #code-imports
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from .pictures import PLAIN, TITLE, canvas
-from .spectrum import brief, check_seed, check_size, check_tensor, is_real, whole_number
+from .spectrum import brief, check_seed, check_size, check_tensor, is_real, radius, whole_number
 from .translations import dirichlet_damping, sinc_damping
 
 # %% ../nbs/51_symmetries.ipynb #code-symmetry-losses
@@ -141,14 +141,37 @@ def anisotropy(
     mask: Float[Tensor, "*n h w"],  # FFT order
     rings: int = 8,  # as for `angular_spectrum`
     angles: int = 64,  # likewise
+    orders: Sequence[int] | None = None,  # of these alone, for example 2 and 4; all but 0 if not given
 ) -> Float[Tensor, "*n"]:  # 0 of rings alone … 1; nan of an empty mask
     "Share of a mask's power that depends on the angle; rings count by their length. Source: ours, for Section 3."
     check_tensor(mask, "mask", "(…, h, w)", range(2, 99))
-    radii, turns = circles(tuple(mask.shape[-2:]), rings, angles)
-    read = polar_samples(mask, radii, turns)
-    round_part, whole = (torch.einsum("...r,r->...", power, radii.to(power)) for power in
-                         (read.mean(-1).square(), read.square().mean(-1)))
-    return 1 - round_part / whole
+    power = angular_spectrum(mask, rings, angles).square()
+    for m in () if orders is None else orders: whole_number(m, "orders", "cycles", least=0, most=power.shape[-1] - 1)
+    power[..., 1 : (angles + 1) // 2] *= 2  # m stands for −m, too
+    uneven = power[..., 1:] if orders is None else power[..., list(orders)]
+    lengths = circles(tuple(mask.shape[-2:]), rings, angles)[0].to(power)
+    return (uneven.sum(-1) @ lengths) / (power.sum(-1) @ lengths)
+
+# %% ../nbs/51_symmetries.ipynb #code-shuffles
+def shuffled_rings(
+    mask: Float[Tensor, "h w"],  # FFT order, the same at k and −k
+    n: int = 100,  # shuffles
+    seed: int = 0,  # of the places
+) -> Float[Tensor, "n h w"]:  # likewise; what is its own pair, zero frequency among it, stays
+    "A mask whose pairs ±k have changed places within rings, so that no direction is left. Source: ours."
+    check_tensor(mask, "mask", "(h, w)", (2,))
+    generator = torch.Generator().manual_seed(check_seed(seed))
+    flat, place = mask.flatten(), torch.arange(mask.numel()).view(mask.shape)
+    twin = place.flip(0, 1).roll((1, 1), (0, 1)).flatten()
+    ring = (radius(tuple(mask.shape)) * min(mask.shape)).round().flatten()
+    one_of_two = (place.flatten() < twin).nonzero().flatten()
+    shuffled = flat.repeat(whole_number(n, "n", "shuffles"), 1)
+    for number in ring[one_of_two].unique():
+        those = one_of_two[ring[one_of_two] == number]
+        order = torch.rand(len(shuffled), len(those), generator=generator).argsort(1).to(flat.device)
+        shuffled[:, those] = flat[those][order]
+    shuffled[:, twin[one_of_two]] = shuffled[:, one_of_two]
+    return shuffled.view(-1, *mask.shape)
 
 # %% ../nbs/51_symmetries.ipynb #code-log-radial
 def log_radial_spectrum(

@@ -30,6 +30,7 @@ CANNOT_FAIL = {  # what holds whatever the networks and masks are, by item
     "fig_02": {"largest deviation from Re F⁻¹(M ⊙ F x)"},
     "fig_A3": {"share of predictions unchanged"},
     "fig_A1": {"one layer: largest deviation from the prediction"},
+    "fig_A5": {f"one layer, {group}: largest deviation from the prediction" for group in ("rotation", "scale")},
     "tab_02": {"M(X), by construction", "X_A, by construction"},
     "tab_03": {"permuted labels: test accuracy, chance by construction"},
 }

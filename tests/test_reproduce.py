@@ -57,7 +57,7 @@ def test_every_item_leaves_what_it_promises(smoke, item):
 
 def test_what_must_hold_for_any_network_holds_on_smoke(smoke):
     "What is true by construction, and claims about the method rather than well-trained networks, hold even here."
-    for item in ("fig_01", "fig_02", "fig_A1"):
+    for item in ("fig_01", "fig_02", "fig_A1", "fig_A5"):
         for value in metrics(smoke[0], item)["values"]:
             assert value["verdict"] in ("match", "by construction", ""), value
 
@@ -409,3 +409,6 @@ def test_a_group_is_those_of_its_items_that_a_profile_runs(monkeypatch):
     monkeypatch.setattr(runs, "lacking", lambda item: "no extra" if item.name == "fig_A6" else "")
     assert [item.name for item in chosen_items(["diagnostics"], "quick")] == ["fig_A4", "fig_A5", "tab_A3"]
     with pytest.raises(ValueError, match="no extra"): chosen_items(["diagnostics", "fig_A6"], "quick")
+    monkeypatch.setattr(runs, "lacking", lambda item: f"{item.name} lacks it.")
+    with pytest.raises(ValueError, match="names must leave an item that can run here. .*fig_A3 lacks it"):
+        chosen_items(["ours"], "quick")

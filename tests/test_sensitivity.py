@@ -14,6 +14,7 @@ from torch import nn
 from fourier_mask import Normalized, learn_image_masks, radial_energy
 from fourier_mask import sensitivity as page
 from fourier_mask.band_attacks import band_attack
+from fourier_mask.diagnosis import diagnose
 from fourier_mask.sensitivity import SignWave, UnitWave, grid_of, plot_sensitivity, sensitivity_map
 
 QUIET = dict(progress=False)
@@ -197,16 +198,22 @@ def test_pictures_have_one_scale_and_names_as_they_are_written():
 
 
 def test_a_network_without_slopes_has_a_map_and_no_attack():
-    "The same network behind numpy: the same map to the last answer; what goes by slopes refuses it by name."
+    "The same network behind numpy, quietly or not: the same map to the last answer; what goes by slopes refuses it."
     network, images = network_of(), unit_images()
 
-    def behind_numpy(x):
+    def quietly(x):
         with torch.no_grad(): return torch.from_numpy(network(x).numpy())
+
+    def loudly(x): return network(torch.from_numpy(x.numpy()))  # numpy() fails where slopes are asked for
 
     given = dict(grid=5, progress=False)
     plain = sensitivity_map(network, images, **given)
-    assert torch.equal(sensitivity_map(behind_numpy, images, **given).share, plain.share)
-    with pytest.raises(ValueError, match="model must pass gradients on to its images"):
-        band_attack(behind_numpy, images, "predicted", torch.ones(6, 5), basis="fourier", steps=1)
-    with pytest.raises(ValueError, match="model must pass gradients on to its images"):
-        learn_image_masks(behind_numpy, images, progress=False)
+    for behind_numpy in (quietly, loudly):
+        assert torch.equal(sensitivity_map(behind_numpy, images, **given).share, plain.share)
+        with pytest.raises(ValueError, match="model must pass gradients on to its images"):
+            band_attack(behind_numpy, images, "predicted", torch.ones(6, 5), basis="fourier", steps=1)
+        with pytest.raises(ValueError, match="model must pass gradients on to its images"):
+            learn_image_masks(behind_numpy, images, progress=False)
+        asked = diagnose({"mine": behind_numpy}, images, only=["filters", "bands", "attacks", "blur"], rings=2)
+        assert [*asked.answers] == ["filters"] and {*asked.left_out} == {"bands", "attacks", "blur"}
+        assert all("model must pass gradients on" in why for why in asked.left_out.values())

@@ -18,6 +18,7 @@ from fourier_mask.symmetries import (
     polar_samples,
     rotation_damping,
     scale_damping,
+    shuffled_rings,
     symmetry_losses,
 )
 from fourier_mask.translations import dirichlet_damping, translation_losses
@@ -123,6 +124,24 @@ def test_orders_of_planted_masks(size, m):
     stacked = torch.stack([mask, mask, 2 * mask])[:, None]
     assert_close(angular_spectrum(stacked, 6, 48)[2, 0], 2 * spectrum)
     assert_close(anisotropy(stacked, 6, 48), share.expand(3, 1))
+    assert_close(anisotropy(mask, 6, 48, range(1, 25)), share)  # all orders but 0
+    parts = [anisotropy(mask, 6, 48, [m]) for m in range(25)]
+    assert_close(torch.stack(parts).sum(0), torch.ones_like(share))
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 6), (7, 11)])
+def test_shuffles_keep_rings_and_pairs_and_lose_directions(size):
+    mask = symmetrize(torch.rand(size, generator=torch.Generator().manual_seed(2)))
+    shuffled = shuffled_rings(mask, 50, seed=1)
+    assert shuffled.shape == (50, *size) and torch.equal(shuffled, shuffled_rings(mask, 50, seed=1))
+    v, u = (torch.arange(side) for side in size)
+    assert torch.equal(shuffled, shuffled[:, -v % size[0]][:, :, -u % size[1]])
+    ring = (radius(size) * min(size)).round()
+    for number in ring.unique():
+        held = shuffled[:, ring == number].sort(1).values
+        assert torch.equal(held, mask[ring == number].sort().values.expand(50, -1))
+    assert torch.equal(shuffled[:, 0, 0], mask[0, 0].expand(50))
+    assert (shuffled != mask).flatten(1).any(1).all()  # some two pairs have changed places
 
 
 @pytest.mark.parametrize("size", [(10, 10), (11, 14)])
@@ -187,6 +206,9 @@ ONES = torch.ones(8, 8)
     (lambda: angular_spectrum(ONES, 4, 3), "angles must be .* at least 4; got 3"),
     (lambda: angular_spectrum(ONES[0]), "mask must have the axes"),
     (lambda: anisotropy(ONES * torch.nan), "mask must be finite"),
+    (lambda: anisotropy(ONES, 4, orders=[40]), "orders must be a whole number of cycles, at least 0 and at most 32"),
+    (lambda: shuffled_rings(ONES[None]), r"mask must have the axes \(h, w\)"),
+    (lambda: shuffled_rings(ONES, 0), "n must be a whole number of shuffles"),
     (lambda: log_radial_spectrum(torch.ones(7, 9)), "mask must have 8 entries"),
     (lambda: polar_samples(ONES, torch.ones(2, 2), torch.ones(2)), "radii_cyc must have the axes"),
     (lambda: plot_mask_symmetries({}), "masks must be a dictionary"),

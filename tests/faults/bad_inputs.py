@@ -970,6 +970,12 @@ def of_symmetries(folder: Path) -> Iterator[Bad]:
                                                                   else 16, v), 0, 3, 2.5, None)
     for read in (symmetries.angular_spectrum, symmetries.anisotropy):
         yield from over(read.__name__, "rings", lambda n, read=read: read(mask, n), 0, 5, 2.5, None, "4")
+    yield from over("anisotropy", "orders", lambda m: symmetries.anisotropy(mask, 4, orders=m), [-1], [99],
+                    [0.5], [None])
+    yield from over("shuffled_rings", "mask", symmetries.shuffled_rings, None, mask.numpy(), mask[0], mask * NAN, MASKS)
+    for name, values in dict(n=(0, 2.5, None, "3"), seed=(-1, 0.5, None)).items():
+        shuffled = lambda value, name=name: symmetries.shuffled_rings(mask, **{name: value})
+        yield from over("shuffled_rings", name, shuffled, *values)
     yield from over("log_radial_spectrum", "samples", lambda n: symmetries.log_radial_spectrum(mask, n), 0, 7, 2.5,
                     None)
     yield bad("log_radial_spectrum of a small mask", lambda: symmetries.log_radial_spectrum(PLANE), "mask must", "8")
