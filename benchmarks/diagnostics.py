@@ -4,8 +4,8 @@
     python benchmarks/diagnostics.py --folder PHOTOS      EfficientNet-Lite0, 224×224×3, 100 photographs, 15×15 waves
 
 Random weights for VGG11: what a map costs does not depend on them. The bare pass is timed before and after the map, on
-batches of the same size, frozen, without slopes, in float32; the better of the two counts. Memory is the largest of the process
-before the map and after it.
+batches of the same size, frozen, without slopes, in float32; the better of the two counts. Memory is the largest of the
+process before the map and after it.
 """
 import argparse
 import time
@@ -48,7 +48,7 @@ def main():
     parser.add_argument("--n", type=int, help="images; 512, or 100 photographs, if not given")
     parser.add_argument("--grid", type=int, help="frequencies in a row and in a column; all, or 15 of photographs")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--precision", default="float32", choices=("float32", "tf32", "bf16"), help="of the map's passes")
+    parser.add_argument("--precision", default="float32", choices=("float32", "tf32", "bf16"), help="of the map")
     parser.add_argument("--device")
     args = parser.parse_args()
     n, grid = args.n or (100 if args.folder else 512), args.grid or (15 if args.folder else None)
