@@ -381,7 +381,7 @@ def plot_curves(
         ax.set_title(network, fontsize=10, parse_math=False)
         ax.set_xlabel("cycles a pixel")
     axes[0, 0].set_ylabel("share of its largest")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=min(3 * len(networks), 7),
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=min(2 * len(networks), 7),
                fontsize=7)
     return fig
 

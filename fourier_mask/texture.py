@@ -283,7 +283,9 @@ def plot_patches(
         axes[0, 0].plot(table.index, table.accuracy, "o-", color=f"C{i}", markersize=3, label=name)
     sides = sorted({side for table in tables.values() for side in table.index})
     axes[0, 0].set(xscale="log", ylim=(0, 1.03), xlabel="side of a patch, pixels", ylabel="accuracy")
-    axes[0, 0].set_xticks(sides, list(map(str, sides)))
+    marked = sides[:1]
+    for side in sides[1:]: marked += [side] * (side > 1.3 * marked[-1])  # so that numbers stand apart
+    axes[0, 0].set_xticks(marked, list(map(str, marked)))
     axes[0, 0].set_xticks([], minor=True)
     plain_legend(axes[0, 0].legend(fontsize=7))
     return fig
