@@ -278,8 +278,7 @@ def asked_items(
     "The items that are asked for. Source: ours."
     manifest = load_manifest()
     of_profile = {name: item for name, item in manifest.items() if profile in item.profiles}
-    groups = sorted({item.group for item in manifest.values()})
-    asked = {} if names else of_profile
+    groups, asked = sorted({item.group for item in manifest.values()}), {} if names else of_profile
     for name in names:
         if name in manifest: asked |= {name: manifest[name]}
         elif name in groups: asked |= {each: item for each, item in of_profile.items() if item.group == name}
@@ -293,8 +292,8 @@ def chosen_items(
 ) -> list[Item]:
     "The items that are asked for and can run here. Source: ours."
     asked = asked_items(names, profile)
-    for item in asked:
-        if item.name in names and (why := lacking(item)): raise ValueError(why)
+    why = " ".join(filter(None, (lacking(item) for item in asked if item.name in names)))
+    if why: raise ValueError(why)
     if chosen := [item for item in asked if not lacking(item)]: return chosen
     raise ValueError(" ".join(["names must leave an item that can run here.", *map(lacking, asked)]))
 
