@@ -294,7 +294,7 @@ def chosen_items(
     asked = asked_items(names, profile)
     why = " ".join(filter(None, (lacking(item) for item in asked if item.name in names)))
     if why: raise ValueError(why)
-    if chosen := [item for item in asked if not lacking(item)]: return chosen
+    if (chosen := [item for item in asked if not lacking(item)]) or not asked: return chosen
     raise ValueError(" ".join(["names must leave an item that can run here.", *map(lacking, asked)]))
 
 
