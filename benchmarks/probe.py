@@ -5,9 +5,10 @@
 
 Waves along the diagonal, two to twelve cycles a side of 32 × 32, sines as in the authors' code, and their training:
 10,000 images, 20 times. Their accuracies are read off docs/data/dft_accuracies.csv in LTS4's repository
-neural-anisotropy-directions, whose index 8 is zero frequency, in steps of two cycles. Theirs are networks at full
-width; on a processor that takes an hour a wave for ResNet18. So VGG11 has a quarter of its filters here and ResNet18 an
-eighth, and what is compared is an order: which waves an architecture learns, and which of them learns more.
+neural-anisotropy-directions, whose index 8 is zero frequency; that its steps are two cycles is a reading of ours, since
+sixteen of them stand for 32 pixels. Theirs are networks at full width; on a processor that takes an hour a wave for
+ResNet18. So VGG11 has a quarter of its filters here and ResNet18 an eighth, and only an order can be compared: which
+waves an architecture learns, and which architecture learns more.
 """
 import argparse
 import time

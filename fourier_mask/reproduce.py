@@ -277,13 +277,13 @@ def asked_items(
 ) -> list[Item]:  # whether they can run here or not
     "The items that are asked for. Source: ours."
     manifest = load_manifest()
-    of_profile = {name: item for name, item in manifest.items() if profile in item.profiles}
-    groups, asked = sorted({item.group for item in manifest.values()}), {} if names else of_profile
-    for name in names:
-        if name in manifest: asked |= {name: manifest[name]}
-        elif name in groups: asked |= {each: item for each, item in of_profile.items() if item.group == name}
-        else: raise refuse("item", name, [*manifest, *groups])
-    return list(asked.values())
+    of_profile = [item for item in manifest.values() if profile in item.profiles]
+    if not names: return of_profile
+    known = {name: [item] for name, item in manifest.items()}
+    for group in dict.fromkeys(item.group for item in manifest.values()):
+        known[group] = [item for item in of_profile if item.group == group]
+    if unknown := [name for name in names if name not in known]: raise refuse("item", unknown[0], list(known))
+    return list({item.name: item for name in names for item in known[name]}.values())
 
 
 def chosen_items(
@@ -292,8 +292,8 @@ def chosen_items(
 ) -> list[Item]:
     "The items that are asked for and can run here. Source: ours."
     asked = asked_items(names, profile)
-    why = " ".join(filter(None, (lacking(item) for item in asked if item.name in names)))
-    if why: raise ValueError(why)
+    for item in asked:
+        if item.name in names and (why := lacking(item)): raise ValueError(why)
     if (chosen := [item for item in asked if not lacking(item)]) or not asked: return chosen
     raise ValueError(" ".join(["names must leave an item that can run here.", *map(lacking, asked)]))
 
