@@ -25,7 +25,7 @@ from .pictures import PLAIN, TITLE, canvas, in_colours
 from .prepare import check_callable
 from .sensitivity import UnitWave, grid_of
 from .settings import check_batch_size
-from .spectrum import brief, check_seed, check_size, check_tensor, is_real, whole_number
+from .spectrum import brief, check_seed, check_size, check_tensor, is_real, mirror, whole_number
 
 # %% ../nbs/48_directions.ipynb #code-fresh
 def fresh_network(
@@ -177,7 +177,7 @@ def fourier_directions(
     size, channels = check_size(size), whole_number(channels, "channels")
     down, right = (grid_of(side, grid) for side in size)
     place = torch.arange(len(down) * len(right)).view(len(down), len(right))
-    twin = place.flip(0, 1).roll((1, 1), (0, 1))
+    twin = mirror(place)
     rows, columns = (place <= twin).nonzero().T
     v, u = down[rows], right[columns]
     waves = UnitWave(1 / math.sqrt(math.prod(size) * channels)).planes(v, u, size)

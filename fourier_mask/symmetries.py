@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from .pictures import PLAIN, TITLE, canvas
-from .spectrum import brief, check_seed, check_size, check_tensor, is_real, radius, whole_number
+from .spectrum import brief, check_seed, check_size, check_tensor, is_real, mirror, radius, whole_number
 from .translations import dirichlet_damping, sinc_damping
 
 # %% ../nbs/51_symmetries.ipynb #code-symmetry-losses
@@ -162,7 +162,7 @@ def shuffled_rings(
     check_tensor(mask, "mask", "(h, w)", (2,))
     generator = torch.Generator().manual_seed(check_seed(seed))
     flat, place = mask.flatten(), torch.arange(mask.numel()).view(mask.shape)
-    twin = place.flip(0, 1).roll((1, 1), (0, 1)).flatten()
+    twin = mirror(place).flatten()
     ring = (radius(tuple(mask.shape)) * min(mask.shape)).round().flatten()
     one_of_two = (place.flatten() < twin).nonzero().flatten()
     shuffled = flat.repeat(whole_number(n, "n", "shuffles"), 1)
