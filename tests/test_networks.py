@@ -9,6 +9,7 @@ from timm.models.mlp_mixer import MlpMixer
 from torch import nn
 
 from fourier_mask import Normalized, learn_image_masks
+from fourier_mask.models import vgg11
 
 SIZE, CLASSES = 32, 5
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.3, 0.25]
@@ -95,6 +96,19 @@ def test_a_dictionary_and_a_tuple(network):
         wrapped = learn_image_masks(lambda x, wrap=wrap: wrap(logits_of(inner(x))), images, "predicted",
                                      output_fn=pick, progress=False)
         assert torch.equal(wrapped.masks, plain.masks)
+
+
+@pytest.mark.parametrize("width", [0.125, 1])
+def test_vgg11_is_torchvisions_before_its_head(width):
+    "Layer by layer, the first by its other number of channels, and weight by weight from one seed."
+    widths = [layer if layer == "M" else int(layer * width) for layer in torchvision.models.vgg.cfgs["A"]]
+    torch.manual_seed(0)
+    theirs = torchvision.models.vgg.make_layers(widths, batch_norm=True)
+    torch.manual_seed(0)
+    ours = vgg11(CLASSES, 1, width)[0]
+    assert str(ours[1:]) == str(theirs[1:]) and str(ours[0]).replace("Conv2d(1", "Conv2d(3") == str(theirs[0])
+    pairs = zip(ours[1:].state_dict().items(), theirs[1:].state_dict().items(), strict=True)
+    assert all(name == name_there and torch.equal(value, there) for (name, value), (name_there, there) in pairs)
 
 
 def test_the_page_for_own_networks_shows_them():

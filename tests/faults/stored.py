@@ -29,7 +29,7 @@ from fourier_mask.store import Store
 from fourier_mask.study import Study
 
 TINY = {"data.n_train": 300, "data.n_val": 100, "train.epochs": 6, "train.attack.eps_255": 60, "image.n": 6,
-        "image.shard_size": 2}
+        "image.shard_size": 2, "mask.steps": 3}
 
 
 def study_in(root: Path) -> Study: return Study("smoke", settings=TINY, store=Store(root / "runs"), progress=False)
