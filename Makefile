@@ -24,7 +24,7 @@ reproduce: $(READY)
 test: $(READY)
 	$(BIN)/ruff check fourier_mask nbs tests benchmarks tools
 	cd nbs && MPLBACKEND=agg OMP_NUM_THREADS=1 ../$(BIN)/nbdev_test --n_workers 2
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 faults: $(READY)
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m faults

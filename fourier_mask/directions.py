@@ -233,7 +233,7 @@ def learned(
     network: nn.Module,  # is changed
     drawn: Callable,  # from rows to images
     y: Float[Tensor, "n"],  # −1 or 1
-    batches: list[Int[Tensor, "b"]],  # rows of each step
+    batches: list[Int[Tensor, "_"]],  # rows of each step
     lr: float,  # at the start
 ) -> nn.Module:
     "A network that has learned two classes. Source: Ortiz-Jimenez et al. 2020; the authors' training."

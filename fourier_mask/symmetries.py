@@ -209,9 +209,10 @@ def plot_symmetry_losses(
         damping.plot(k, sinc_damping(k, len(plain), reach + 0.5), label="sinc, Eq. 6", linewidth=1)
         damping.plot(k, measured, "k.", label="measured", markersize=4)
         damping.set(xlabel="cycles around the group", ylabel="damping")
-        for ax in (loss, damping):
-            ax.set_title(name, **TITLE, **PLAIN)
-            ax.legend(fontsize=7)
+        loss.margins(y=0.25)  # room for the legend
+        for ax in (loss, damping): ax.set_title(name, **TITLE, **PLAIN)
+    axes[0, 0].legend(fontsize=7, loc="upper center", ncols=2)
+    axes[0, 1].legend(fontsize=7, loc="upper right")
     return fig
 
 # %% ../nbs/51_symmetries.ipynb #code-plot-masks

@@ -14,6 +14,16 @@ ROOT = Path(__file__).resolve().parents[1]
 # also of the processes that tests start: what is compared to the last bit is so on a processor only
 os.environ["FOURIER_MASK_DEVICE"] = "cpu"
 
+# files that take a minute or more, the longest first: begun last, one would leave the other processes idle
+LONGEST = ["test_reproduce.py", "test_stored_masks.py", "test_package.py", "test_faults.py", "test_stopped.py",
+           "test_howto.py", "test_own_network.py", "test_mask_folder.py", "test_resume.py", "test_cluster.py",
+           "test_paper_profile.py"]
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
 
 @pytest.fixture(autouse=True)
 def folders(tmp_path, monkeypatch):

@@ -77,6 +77,18 @@ def test_order_and_batches_do_not_matter_to_the_last_bit():
     for other in (turned, cut): assert torch.equal(other.masks, first.masks) and torch.equal(other.steps, first.steps)
 
 
+@pytest.mark.filterwarnings("ignore:.*had not settled")
+def test_weights_rounded_once_give_the_masks_of_weights_rounded_in_every_pass(monkeypatch):
+    torch.manual_seed(0)
+    network, x = vgg11(3, width=0.125, size=(32, 32)), torch.rand(5, 1, 32, 32)
+    once = learn_image_masks(network, x, precision="bf16", steps=3, **QUIET)
+    assert {weight.dtype for weight in network.parameters()} == {torch.float32}
+    asked = []
+    monkeypatch.setattr("fourier_mask.prepare.rounded_once", lambda network: asked.append(network) or network)
+    each_time = learn_image_masks(network, x, precision="bf16", steps=3, **QUIET)
+    assert asked and torch.equal(each_time.masks, once.masks)
+
+
 def test_duplicates_get_the_same_mask_and_the_measures_are_true():
     model, (x, y) = small_network(), small_images()
     x, y = x[[0, 1, 0]], y[[0, 1, 0]]
