@@ -38,7 +38,8 @@ def vgg11(
             continue
         before, filters = filters, max(1, round(published * width))
         layers += [nn.Conv2d(before, filters, 3, padding=1), nn.BatchNorm2d(filters), nn.ReLU(inplace=True)]
-    layers[0] = nn.Conv2d(channels, layers[0].out_channels, 3, padding=1)  # its weights are drawn behind the others'
+    # drawn behind the other convolutions, which a seed so gives the same weights whatever the channels
+    layers[0] = nn.Conv2d(channels, layers[0].out_channels, 3, padding=1)
     return nn.Sequential(nn.Sequential(*layers), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(filters, classes))
 
 

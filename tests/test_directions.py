@@ -268,4 +268,4 @@ def test_lenet_learns_a_wave_as_well_as_published():
     place = torch.arange(32) * (2 * 2 * torch.pi / 32)
     wave = torch.sin(place[:, None] + place)[None, None]
     found = directional_probe(lenet, wave / wave.norm(), eps=2, progress=False)  # x = ±v + w, as on the authors' page
-    assert abs(100 * found.item() - 78.3) < 4  # seeds differ by 1.5; with the ε = 1 of the authors' script it is 59
+    assert abs(100 * found.item() - 78.3) < 3  # three seeds gave 79.3 to 79.9; with ε = 1, as in their script, 57 to 60
